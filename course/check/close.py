@@ -1,0 +1,116 @@
+"""The one judgement of numbers: an error is bounded by PyTorch's own error on the same inputs."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def assert_close_to_exact(
+    name: str,
+    got: Tensor,
+    exact: Tensor,
+    own: Tensor,
+    scale: float,
+    eps: float,
+    condition: float = 1.0,
+) -> None:
+    """Fail unless ``got`` is as near to ``exact`` as PyTorch's own result may be.
+
+    Args:
+        name: what the tensor is called in the message ("dQ").
+        got: the result under test, same shape as ``exact``, same dtype as ``own``.
+        exact: the result in float64.
+        own: PyTorch's result at the dtype and precision under test.
+        scale: largest exact value of the group the tensor belongs to (dQ, dK, dV together).
+        eps: relative spacing of the arithmetic (``torch.finfo(dtype).eps``; 2**-10 for TF32).
+        condition: max(1, largest \\|L\\|) for gradients in fp32, else 1.
+
+    Raises:
+        AssertionError: says what is wrong, where first, and the likely reason.
+    """
+    assert isinstance(got, Tensor), f"{name}: expected a tensor, got {type(got).__name__}"
+    assert got.shape == exact.shape, (
+        f"{name}: expected shape {tuple(exact.shape)}, got {tuple(got.shape)}"
+    )
+    assert got.dtype == own.dtype, f"{name}: expected dtype {own.dtype}, got {got.dtype}"
+    difference = (got.double() - exact).abs()
+    reference = (own.double() - exact).abs().max().item() if exact.numel() else 0.0
+    limit = 3 * reference + 4 * eps * scale * condition
+    wrong = ~(difference <= limit)  # NaN is wrong too
+    if wrong.any():
+        raise AssertionError(_explain(name, got, exact, wrong, difference, limit))
+
+
+def assert_matches(
+    name: str,
+    got: Tensor | Sequence[Tensor],
+    reference: Callable[..., Tensor | tuple[Tensor, ...]],
+    *inputs: object,
+    eps: float | None = None,
+    condition: float = 1.0,
+) -> None:
+    """Judge ``got`` against ``reference(*inputs)`` computed in float64 and at the inputs' dtype.
+
+    Several outputs share one scale and are named by the words of ``name`` ("dQ dK dV").
+
+    Raises:
+        AssertionError: see :func:`assert_close_to_exact`.
+    """
+    dtype = next(t.dtype for t in inputs if isinstance(t, Tensor))
+    wide = [t.double() if isinstance(t, Tensor) and t.is_floating_point() else t for t in inputs]
+    exact, own, results = (_tuple(r) for r in (reference(*wide), reference(*inputs), got))
+    names = name.split() if len(exact) > 1 else [name]
+    assert len(results) == len(exact), f"{name}: expected {len(exact)} tensors, got {len(results)}"
+    scale = max((e.abs().max().item() for e in exact if e.numel()), default=0.0)
+    eps = torch.finfo(dtype).eps if eps is None else eps
+    for one, g, e, o in zip(names, results, exact, own, strict=True):
+        assert_close_to_exact(one, g, e, o, scale, eps, condition)
+
+
+def _tuple(result: object) -> tuple:
+    return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+
+
+def _explain(
+    name: str, got: Tensor, exact: Tensor, wrong: Tensor, difference: Tensor, limit: float
+) -> str:
+    first = tuple(wrong.nonzero()[0].tolist())
+    share = wrong.double().mean().item()
+    at = f"[{', '.join(map(str, first))}]"
+    lines = [
+        f"{name} is wrong in {_percent(share)} of its {got.numel()} elements; shape "
+        f"{tuple(got.shape)}, first at {name}{at}: got {got[first].item():.6g}, "
+        f"expected {exact[first].item():.6g} (largest error {difference.max().item():.1e}, "
+        f"allowed {limit:.1e})."
+    ]
+    reason = _likely_reason(got.double(), exact, wrong)
+    if reason:
+        lines.append(reason)
+    return " ".join(lines)
+
+
+def _percent(share: float) -> str:
+    return "all" if share == 1 else f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
+
+
+def _likely_reason(got: Tensor, exact: Tensor, wrong: Tensor) -> str:
+    """A first guess for a beginner; silent rather than misleading when nothing fits."""
+    if got.isnan().all():
+        return "Every element is NaN: was anything stored at all?"
+    if got.isnan().any():
+        return "Some elements are NaN: never written, or inf - inf, or 0 / 0?"
+    if not got.any():
+        return "Everything is zero: is the accumulator ever updated and stored?"
+    usable = exact.abs() > exact.abs().max() * 1e-3
+    ratio = (got / exact)[usable]
+    if ratio.numel() > 1 and (ratio.max() - ratio.min()).abs() < 1e-3 * ratio.abs().max():
+        return f"All of it is off by one factor, {ratio.median().item():.4g}: a missing scale?"
+    for dim in range(wrong.ndim - 2, wrong.ndim):
+        if dim < 0:
+            continue
+        flat = wrong.movedim(dim, 0).reshape(wrong.shape[dim], -1).any(1)
+        first = int(flat.nonzero()[0])
+        if first and flat[first:].all():
+            return f"Everything before index {first} of dimension {dim} is right: a tile's edge?"
+    return ""

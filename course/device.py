@@ -1,0 +1,45 @@
+"""Where kernels run on this machine: a GPU, or Triton's interpreter on the CPU."""
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where tensors live, whether kernels are interpreted, and a sentence that says so."""
+
+    device: str
+    interpreted: bool
+    sentence: str
+
+
+@lru_cache(maxsize=1)
+def prepare() -> Machine:
+    """Choose GPU or interpreter for this process, once, before triton is imported.
+
+    Triton decides at import whether kernels are interpreted, so a process cannot change its mind.
+    ``TRITON_INTERPRET`` set by the user wins: ``TRITON_INTERPRET=1`` interprets on a GPU machine.
+
+    Raises:
+        RuntimeError: there is no GPU and triton was imported before this call.
+    """
+    wanted = os.environ.get("TRITON_INTERPRET")
+    has_gpu = torch.cuda.is_available()
+    if not has_gpu and wanted is None:
+        if "triton" in sys.modules:
+            raise RuntimeError(
+                "triton was imported before the interpreter could be chosen: restart, and run the "
+                "first cell first (or set TRITON_INTERPRET=1 before starting Python)"
+            )
+        os.environ["TRITON_INTERPRET"] = wanted = "1"
+    if wanted == "1":
+        why = "as TRITON_INTERPRET=1 asks" if has_gpu else "there is no GPU here"
+        return Machine("cpu", True, f"Kernels are interpreted on the CPU ({why}).")
+    if not has_gpu:
+        return Machine("cpu", False, "No GPU and no interpreter: kernels compile, but cannot run.")
+    major, minor = torch.cuda.get_device_capability()
+    return Machine("cuda", False, f"Kernels run on {torch.cuda.get_device_name()}, sm_{major}{minor}.")
