@@ -11,9 +11,10 @@ import math
 import torch
 import triton
 import triton.language as tl
-from attention_ladder.inputs import check_inputs
 from jaxtyping import Float
 from torch import Tensor
+
+from attention_ladder.inputs import check_inputs
 
 
 @triton.jit
@@ -71,7 +72,7 @@ def attention(
     v: Float[Tensor, "seq_k d"],
     is_causal: bool = False,
 ) -> Float[Tensor, "seq_q d"]:
-    """``softmax(q k^T / sqrt(d)) v``, computed in float32; causal hides key j from query i if j > i.
+    """``softmax(q k^T / sqrt(d)) v``, in float32; causal hides key j from query i if j > i.
 
     Memory: the output and nothing else. Reads K and V once for every query, before caches.
 

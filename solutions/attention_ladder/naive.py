@@ -8,9 +8,10 @@ seq_k. Together 4 N^2 + 6 N d (about 6 N^2 when causal), and two N x N tensors a
 import math
 
 import torch
-from attention_ladder.inputs import check_inputs
 from jaxtyping import Float
 from torch import Tensor
+
+from attention_ladder.inputs import check_inputs
 
 
 def attention(

@@ -10,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 import triton
+from torch import Tensor
+
 from course.bench.plots import memory_chart, time_chart
 from course.bench.timing import compare
 from course.check import assert_matches, in_words
 from course.oracle import attention as oracle
-from torch import Tensor
 
 Attention = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 HEAD_DIM = 64
@@ -32,8 +33,8 @@ def main(rung: str, attention: Attention) -> None:
     print(f"{rung}: right at every length tried.")
     if interpreted:
         print(
-            "Time and memory are not measured: kernels are interpreted here, statement by statement "
-            "on the CPU, and how long that takes says nothing about a GPU."
+            "Time and memory are not measured: kernels are interpreted here, statement by "
+            "statement on the CPU, and how long that takes says nothing about a GPU."
         )
         return
     from attention_ladder import naive
@@ -79,7 +80,9 @@ def measure_rungs(
     for seq_len in lengths:
         q, k, v = torch.randn(3, seq_len, HEAD_DIM, device="cuda")
         right = partial(_judge, q, k, v)
-        calls = {name: partial(attention, q, k, v, False) for name, attention in rungs.items()}
+        calls: dict[str, Callable[[], object]] = {
+            name: partial(attention, q, k, v, False) for name, attention in rungs.items()
+        }
         for name, outcome in compare(calls, correct=right, budget_ms=500).items():
             timing = outcome.timing
             rows.append(

@@ -10,12 +10,13 @@ import math
 import torch
 import triton
 import triton.language as tl
-from attention_ladder.inputs import check_inputs
 from jaxtyping import Float
 from torch import Tensor
 
-# Half of the 65,536 registers of an SM, where a program runs; addresses and products need the other
-# half. ptxas keeps a float32 tile of this size in registers on sm_75 and sm_90; one of twice the size spills.
+from attention_ladder.inputs import check_inputs
+
+# Half of the 65,536 registers of an SM, where a program runs; the other half is for addresses and
+# products. 64 float32 numbers a thread fit without a spill (ptxas, sm_75 and sm_90), 128 do not.
 MAX_TILE = 32768
 
 
@@ -69,7 +70,7 @@ def attention(
     v: Float[Tensor, "seq_k d"],
     is_causal: bool = False,
 ) -> Float[Tensor, "seq_q d"]:
-    """``softmax(q k^T / sqrt(d)) v``, computed in float32; causal hides key j from query i if j > i.
+    """``softmax(q k^T / sqrt(d)) v``, in float32; causal hides key j from query i if j > i.
 
     Memory: the output and nothing else. Reads K and V once for every query, before caches.
 
