@@ -25,7 +25,6 @@ TEAL = "#2f8585"
 PROGRAMS = (BLUE, AMBER, GREEN, PURPLE, TEAL, RED)
 
 WIDTH = 8.0  # inches: the text width of a notebook
-_FONT = {"font.size": 9.5, "axes.titlesize": 10.5, "axes.labelsize": 9.5, "legend.fontsize": 9}
 
 
 def canvas(height: float, columns: int = 1, width: float = WIDTH) -> tuple[Figure, list[Axes]]:
@@ -51,10 +50,9 @@ def chart(height: float, columns: int = 1, width: float = WIDTH) -> tuple[Figure
 
 
 def _subplots(height: float, columns: int, width: float) -> tuple[Figure, list[Axes]]:
-    with plt.rc_context(_FONT):
-        figure, axes = plt.subplots(
-            1, columns, figsize=(width, height), squeeze=False, layout="constrained", dpi=110
-        )
+    figure, axes = plt.subplots(
+        1, columns, figsize=(width, height), squeeze=False, layout="constrained", dpi=110
+    )
     return figure, list(axes[0])
 
 
