@@ -1,0 +1,1 @@
+"""``course release``: the student's tree, derived from ``solutions/``. Does not ship itself."""
