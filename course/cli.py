@@ -1,0 +1,115 @@
+"""The command ``course``."""
+
+import difflib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from course.process import ROOT
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Check, test and submit your work of the Triton kernels course.",
+)
+
+Solutions = Annotated[
+    bool, typer.Option("--solutions", help="The solutions instead (instructor's repository only).")
+]
+
+
+@app.callback()
+def here() -> None:
+    """Check, test and submit your work of the Triton kernels course."""
+    # an editable install belongs to one folder; from another copy it would test the wrong files
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "course" / "cli.py").is_file() and folder.resolve() != ROOT:
+            typer.echo(f"This command belongs to {ROOT}. In {folder} use ./test_and_submit.sh, or")
+            typer.echo("activate the environment of that folder.")
+            raise typer.Exit(2)
+
+
+def _need_solutions(solutions: bool) -> None:
+    if solutions and not (ROOT / "solutions").is_dir():
+        typer.echo("There are no solutions in this repository; leave out --solutions.")
+        raise typer.Exit(2)
+
+
+@app.command()
+def submit(
+    solutions: Solutions = False,
+    benchmarks: Annotated[bool, typer.Option(help="Time the benchmarks where a GPU is.")] = True,
+    patience: Annotated[
+        float, typer.Option(help="Seconds without a finished test before tests are stopped.")
+    ] = 240.0,
+) -> None:
+    """Test your work, score it, and write outputs/submission.zip.
+
+    Exit status 0 if nothing failed. An exercise not written yet counts as failed, a bonus left
+    alone and what this machine cannot prove do not. The archive is written either way.
+    """
+    from course.submit.run import submit as run
+
+    _need_solutions(solutions)
+    raise typer.Exit(run(solutions, benchmarks, patience))
+
+
+@app.command()
+def check(
+    exercise: Annotated[str, typer.Argument(help="An id such as hw2-1 or nb02-3.")] = "",
+    solutions: Solutions = False,
+) -> None:
+    """Check one exercise; without an id, list them all."""
+    from course.exercise import homework, notebook
+    from course.submit.display import console
+    from course.submit.titles import TITLES
+
+    _need_solutions(solutions)
+    in_tests = homework.test_files()
+    in_notebooks = notebook.all_exercises(solutions)
+    known = sorted({*in_tests, *in_notebooks})
+    if not exercise:
+        for name in known:
+            typer.echo(f"{name:8} {TITLES.get(name, in_notebooks.get(name, ''))}")
+    elif exercise in in_notebooks:
+        wrong = notebook.check_saved(exercise, solutions)
+        if wrong:
+            typer.echo(wrong)
+            raise typer.Exit(1)
+    elif exercise in in_tests:
+        if not homework.check_homework(console(), exercise, solutions):
+            raise typer.Exit(1)
+    else:
+        near = difflib.get_close_matches(exercise, known, n=3) or known
+        typer.echo(f"There is no exercise {exercise!r}. Did you mean {', '.join(near)}?")
+        raise typer.Exit(2)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what will and will not work on this machine."""
+    from course.doctor import report
+    from course.submit.display import console
+
+    raise typer.Exit(report(console()))
+
+
+def main() -> None:
+    """Run the command line; the developers' commands are there where their code is."""
+    if importlib.util.find_spec("course.release") is not None:
+        from course.release.cli import release
+
+        app.command()(release)
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("Stopped.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""``course check ID``: one exercise by itself, in a process of its own."""

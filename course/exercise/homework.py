@@ -1,0 +1,61 @@
+"""One homework exercise: its tests, and what they say, in a few lines."""
+
+import re
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from course.process import ROOT
+from course.submit.score import Results, read_results, score
+from course.submit.testing import test_command, watch
+
+_MARKER = re.compile(r"""exercise\(\s*["']([\w-]+)["']""")
+_SILENCE = 150.0  # seconds without a finished test
+_SHOWN = 3  # messages
+
+
+def test_files() -> dict[str, list[Path]]:
+    """Exercise -> the files in ``tests/`` with tests of it, read without importing them."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        for exercise in dict.fromkeys(_MARKER.findall(path.read_text(encoding="utf-8"))):
+            found.setdefault(exercise, []).append(path)
+    return found
+
+
+def check_homework(out: Console, exercise: str, solutions: bool = False) -> bool:
+    """Run the tests of one exercise and print what they say; whether none of them failed."""
+    files = [str(path) for path in test_files()[exercise]]
+    with tempfile.TemporaryDirectory() as folder:
+        file, log = Path(folder, "tests.jsonl"), Path(folder, "tests.log")
+        command = test_command(file, solutions, *files, "--exercise", exercise)
+        why = watch(command, file, log, lambda results, test: None, _SILENCE)
+        results = read_results(file)
+        if results.collected < 0:
+            why = f"the tests could not start:\n{log.read_text(errors='replace')[-2000:]}"
+    if why:
+        out.print(f"[red]{exercise}[/]: {escape(why)}")
+        return False
+    return _tell(out, exercise, results)
+
+
+def _tell(out: Console, exercise: str, results: Results) -> bool:
+    failed = [test for test in results.tests if test["outcome"] == "failed"]
+    # many sizes of one test often fail for one reason
+    messages = dict.fromkeys(test["message"] for test in failed)
+    for message in list(messages)[:_SHOWN]:
+        out.print(f"[red]{escape(message)}[/]")
+    if len(messages) > _SHOWN:
+        out.print(f"... and {len(messages) - _SHOWN} other messages")
+    entry = next(one for one in score(results) if one.id == exercise)
+    passed = sum(test["outcome"] == "passed" for test in results.tests)
+    style = "green" if entry.state == "passed" else "bold"
+    out.print(
+        f"[{style}]{exercise} {entry.title}: {entry.state}[/], "
+        f"{passed} of {len(results.tests)} tests passed, {entry.earned} of {entry.points} points"
+    )
+    for why, count in entry.unproven.items():
+        out.print(escape(f"  {count} unproven here: {why}"))
+    return not failed

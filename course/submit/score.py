@@ -1,0 +1,137 @@
+"""From finished tests to a scorecard: what each exercise earned, and why not more."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from course.submit.titles import BONUS, TITLES
+
+State = Literal["passed", "failed", "not written yet", "unproven here", "not tested"]
+
+# a test whose marker names no exercise looks after the code the course gives
+GIVEN = "given"
+
+
+@dataclass
+class Exercise:
+    """One line of the scorecard."""
+
+    id: str
+    title: str
+    points: int
+    earned: int
+    state: State
+    reason: str
+    unproven: dict[str, int] = field(default_factory=dict)  # reason -> number of tests
+
+    @property
+    def bonus(self) -> bool:
+        return self.id in BONUS
+
+    @property
+    def counts_as_failure(self) -> bool:
+        """Unproven never is one, nor is a bonus left alone; an unsolved exercise is."""
+        return self.state in ("failed", "not tested") or (
+            self.state == "not written yet" and not self.bonus
+        )
+
+
+@dataclass
+class Results:
+    """What the plugin of the tests recorded in one run."""
+
+    collected: int = -1  # -1: the tests never started
+    points: dict[str, int] = field(default_factory=dict)
+    tests: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return self.collected >= 0 and len({t["nodeid"] for t in self.tests}) >= self.collected
+
+
+def read_results(file: Path) -> Results:
+    """Read the JSON lines of ``pytest --course-results``; a last half-written line is left out."""
+    results = Results()
+    if not file.exists():
+        return results
+    for line in file.read_text().splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break
+        row = json.loads(line)
+        if "collected" in row:
+            results.collected, results.points = row["collected"], row["exercises"]
+        else:
+            results.tests.append(row)
+    return results
+
+
+def score(results: Results, not_tested: dict[str, str] | None = None) -> list[Exercise]:
+    """One entry an exercise, in the order of the homework; tests of given code come first.
+
+    Args:
+        results: a complete run, or what there is of it.
+        not_tested: exercise -> why its tests never finished.
+    """
+    not_tested = not_tested or {}
+    by_exercise: dict[str, list[dict[str, Any]]] = {name: [] for name in results.points}
+    for test in results.tests:
+        by_exercise.setdefault(test["exercise"] or GIVEN, []).append(test)
+    names = sorted({*by_exercise, *not_tested}, key=lambda name: (name != GIVEN, name))
+    return [
+        _judge(name, results.points.get(name, 0), by_exercise.get(name, []), not_tested.get(name))
+        for name in names
+    ]
+
+
+def _judge(name: str, points: int, tests: list[dict[str, Any]], not_run: str | None) -> Exercise:
+    failed = [t["message"] for t in tests if t["outcome"] == "failed"]
+    unproven: dict[str, int] = {}
+    for test in tests:
+        if test["outcome"] == "unproven":
+            why = test["message"].removeprefix("unproven here: ")
+            unproven[why] = unproven.get(why, 0) + 1
+    state: State
+    reason = ""
+    if not_run is not None:
+        state, reason = "not tested", not_run
+    elif failed:
+        unwritten = [message for message in failed if "is not written yet" in message]
+        state = "not written yet" if unwritten else "failed"
+        reason = _one_line(name, (unwritten or failed)[0])
+    elif any(test["outcome"] == "passed" for test in tests):
+        state = "passed"
+    elif unproven:
+        state, reason = "unproven here", "; ".join(unproven)
+    else:
+        state, reason = "not tested", "none of its tests ran"
+    title = TITLES.get(name, "the code the course gives" if name == GIVEN else "")
+    earned = points if state == "passed" else 0
+    return Exercise(name, title, points, earned, state, reason, unproven)
+
+
+def _one_line(name: str, message: str) -> str:
+    """The message's first line without the exercise's name, which stands beside it."""
+    line = next((line.strip() for line in message.splitlines() if line.strip()), "no message")
+    line = line.removeprefix(name).strip().removeprefix("is not written yet").strip()
+    line = line.removeprefix("is not right yet:").strip()
+    if line.startswith("(") and line.endswith(")"):
+        line = line[1:-1].removeprefix(f"{name}:").strip()
+    return line if len(line) <= 160 else line[:157] + "..."
+
+
+def totals(exercises: list[Exercise]) -> dict[str, dict[str, int]]:
+    """Earned, possible and unproven points: of each homework, of the bonus, and of all but it."""
+    sums: dict[str, dict[str, int]] = {}
+    for exercise in exercises:
+        if not exercise.points:
+            continue
+        part = "bonus" if exercise.bonus else exercise.id.split("-")[0]
+        for name in (part,) if exercise.bonus else (part, "total"):
+            line = sums.setdefault(name, {"earned": 0, "points": 0, "unproven": 0})
+            line["earned"] += exercise.earned
+            line["points"] += exercise.points
+            if exercise.state == "unproven here":
+                line["unproven"] += exercise.points
+    order = {"bonus": 2, "total": 1}
+    return dict(sorted(sums.items(), key=lambda item: (order.get(item[0], 0), item[0])))
