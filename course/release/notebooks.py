@@ -64,7 +64,7 @@ def convert(
     )
     notebook.nbformat_minor = 5
     seen: dict[str, int] = {}
-    notebook.cells = [_new("markdown", _badges(path, settings), seen)]
+    notebook.cells = [_new("markdown", badges(path, settings), seen)]
     starts = [cell for cell in cells if cell.source == FIRST_CELL]
     if len(starts) != 1:
         raise MarkerError(path, 1, f"needs one cell '{FIRST_CELL}', has {len(starts)}")
@@ -203,7 +203,7 @@ def _grade(cell: "NotebookNode", name: str, points: float | None) -> None:
     } | ({} if points is None else {"points": points})
 
 
-def _badges(path: str, settings: Settings) -> str:
+def badges(path: str, settings: Settings) -> str:
     """Links that open the learner's copy of this notebook elsewhere."""
     file = f"notebooks/{_stem(path)}.ipynb"
     colab = (

@@ -1,5 +1,6 @@
 """What ships, and as what: the two trees that are derived from the instructor's repository."""
 
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ NOTEBOOKS = "notebooks"
 STUDENT = "student_repository"
 FIRST_CELL = "first_cell.py"
 PLACEHOLDER = "{{STUDENT_REPOSITORY}}"
+# "{{BADGES 01_online_softmax}}" in a README: the links that open this notebook elsewhere
+BADGES = re.compile(r"\{\{BADGES (\w+)\}\}")
 
 # whatever 'include' says: these hold solutions, or show how to forge a mark
 _NEVER = (SOLUTIONS, "tests/course", "course/release", "course/grade")
@@ -80,6 +83,7 @@ def student(root: Path) -> Tree:
     for path, text in _sources(root, settings):
         inner = path.removeprefix(f"{SOLUTIONS}/{STUDENT}/")
         if inner not in (path, FIRST_CELL):
+            text = BADGES.sub(lambda m: notebooks.badges(m[1], settings).replace("\n", " "), text)
             own[inner] = File(markers.released(text, path).encode(), _executable(root / path))
     for more in (own, _included(root, settings)):
         twice = sorted(tree.keys() & more.keys())
