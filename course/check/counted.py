@@ -1,0 +1,27 @@
+"""Counts a learner worked out, judged exactly: bytes, programs, keys."""
+
+
+def assert_counted(name: str, got: object, parts: dict[str, int], size: int = 1) -> None:
+    """Fail unless ``got`` is the sum of ``parts``, and say which part seems to be missing.
+
+    Args:
+        name: the call as the learner knows it, "unfused_bytes(4, 8, 2, 4)".
+        parts: what is counted in words -> how much of it.
+        size: bytes an element, to recognise a count of elements.
+
+    Raises:
+        AssertionError: in words.
+    """
+    assert isinstance(got, (int, float)), f"{name}: expected a number, got {type(got).__name__}"
+    expected = sum(parts.values())
+    if got == expected:
+        return
+    message = f"{name}: expected {expected}, got {got:g}."
+    if got * size == expected:
+        raise AssertionError(f"{message} That is a count of elements: how many bytes is each?")
+    for part, amount in parts.items():
+        if got == expected - amount:
+            raise AssertionError(f"{message} The difference is exactly one thing: {part}.")
+        if got == expected + amount:
+            raise AssertionError(f"{message} One thing seems to be counted twice: {part}.")
+    raise AssertionError(message)
