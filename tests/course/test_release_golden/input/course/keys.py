@@ -1,0 +1,2 @@
+# course: instructor
+"""Not for learners."""

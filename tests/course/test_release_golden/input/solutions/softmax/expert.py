@@ -1,0 +1,2 @@
+# course: instructor
+"""The fast one."""

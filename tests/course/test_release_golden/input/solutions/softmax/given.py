@@ -1,0 +1,4 @@
+# course: given
+"""Given whole."""
+
+ANSWER = 42

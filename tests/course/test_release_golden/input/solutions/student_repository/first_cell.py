@@ -1,0 +1,3 @@
+# course: given
+REPOSITORY = "{{STUDENT_REPOSITORY}}"
+import course.notebook

@@ -1,0 +1,3 @@
+#!/bin/sh
+# course: given
+git clone {{STUDENT_REPOSITORY}}
