@@ -373,9 +373,9 @@ if not INTERPRETED:
 # In front of each line stands the program's number in the grid, `(0, 0, 0)` and `(1, 0, 0)`. The
 # last two places of program 1 hold the `other=` value: they do not exist.
 #
-# Even with a GPU, the interpreter is the place to look for mistakes. Set `TRITON_INTERPRET=1` before
-# Python starts, or as the first line of a notebook, before triton is imported:
-# `import os; os.environ["TRITON_INTERPRET"] = "1"`.
+# Even with a GPU, the interpreter is the place to look for mistakes. Set `TRITON_INTERPRET=1`
+# before Python starts, or as the first line of a notebook, before triton is imported: `import os;
+# os.environ["TRITON_INTERPRET"] = "1"`.
 
 # %% [markdown]
 # **What the interpreter does not catch.** It can show a right answer for a wrong kernel.
@@ -509,8 +509,8 @@ check("nb00-6", partial_sum_kernel)
 # </details>
 
 # %% [markdown]
-# **Checkpoint.** There is another cure, `tl.atomic_add(total_ptr, part)`: the hardware does load, add
-# and store as one step. Then the total is right on a GPU. What is still not nice about it?
+# **Checkpoint.** There is another cure, `tl.atomic_add(total_ptr, part)`: the hardware does load,
+# add and store as one step. Then the total is right on a GPU. What is still not nice about it?
 #
 # <details><summary>Answer</summary>
 #
@@ -544,21 +544,21 @@ print(f"2048 + 100 times 0.9 in fp16 is {half.item():.0f}")
 
 # %% [markdown]
 # fp16 keeps 11 binary digits. Between 2048 and 4096 its numbers are 2 apart, so adding 0.9 changes
-# nothing, a hundred times over. Tensor cores multiply fp16 and add in fp32 at no extra cost: keep the
-# sum in fp32, and round once, when storing.
+# nothing, a hundred times over. Tensor cores multiply fp16 and add in fp32 at no extra cost: keep
+# the sum in fp32, and round once, when storing.
 #
-# For fp32 inputs `tl.dot` has a choice: `input_precision="tf32"` rounds the inputs to 11 digits and is
-# fast, `"ieee"` keeps them exact. On a GPU the default is TF32. We ask for `"ieee"`.
+# For fp32 inputs `tl.dot` has a choice: `input_precision="tf32"` rounds the inputs to 11 digits
+# and is fast, `"ieee"` keeps them exact. On a GPU the default is TF32. We ask for `"ieee"`.
 
 # %% [markdown]
 # ### nb00-7 Matrix product, tile by tile &nbsp; · &nbsp; 30 min
 # $$ C_{\text{tile}} = \sum_{k} A_{\text{tile}, k}\, B_{k, \text{tile}} \qquad
 # k = 0, B_K, 2 B_K, \dots < K $$
 #
-# **Write** the body of `matmul_kernel`. `a` is `(M, K)`, `b` is `(K, N)`, both of one dtype (fp32 or
-# fp16), `c` is `(M, N)`; any sizes, any strides (in elements). Accumulate in fp32 with
-# `tl.dot(a, b, acc, input_precision="ieee")`. The grid is
-# $(\lceil M / B_M \rceil, \lceil N / B_N \rceil)$.
+# **Write** the body of `matmul_kernel`. `a` is `(M, K)`, `b` is `(K, N)`, both of one dtype (fp32
+# or fp16), `c` is `(M, N)`; any sizes, any strides (in elements). Accumulate in fp32 with
+# `tl.dot(a, b, acc, input_precision="ieee")`. The grid is $(\lceil M / B_M \rceil, \lceil N / B_N
+# \rceil)$.
 
 
 # %% exercise="nb00-7" points=3
@@ -606,8 +606,8 @@ check("nb00-7", matmul_kernel)
 # %% [markdown]
 # <details><summary>It is right when K is a multiple of BLOCK_K, and NaN otherwise</summary>
 #
-# The last step along K hangs over the edge, in `a` *and* in `b`. Both need `k < K` and `other=0.0`: a
-# product with one masked side is not safe, because 0 times NaN is NaN.
+# The last step along K hangs over the edge, in `a` *and* in `b`. Both need `k < K` and
+# `other=0.0`: a product with one masked side is not safe, because 0 times NaN is NaN.
 # </details>
 #
 # <details><summary>Everything is right but the fp16 case</summary>
@@ -619,7 +619,8 @@ check("nb00-7", matmul_kernel)
 # %% [markdown]
 # <details><summary>Only the transposed inputs are wrong</summary>
 #
-# Two strides are swapped or left out. `stride_ak` is often 1, and leaving it out then goes unnoticed.
+# Two strides are swapped or left out. `stride_ak` is often 1, and leaving it out then goes
+# unnoticed.
 # </details>
 
 
@@ -640,14 +641,14 @@ b = torch.randn(90, 70, device=DEVICE).T
 print("largest difference to a @ b:", (matmul(a, b) - a @ b).abs().max().item())
 
 # %% [markdown]
-# **Checkpoint.** Programs, blocks, masks, strides, and an accumulator in fp32: that is all the Triton
-# you need for FlashAttention. One question to check it: `matmul` above gives a small difference, not
-# zero. Is that a mistake?
+# **Checkpoint.** Programs, blocks, masks, strides, and an accumulator in fp32: that is all the
+# Triton you need for FlashAttention. One question to check it: `matmul` above gives a small
+# difference, not zero. Is that a mistake?
 #
 # <details><summary>Answer</summary>
 #
-# No. Both sums have the same terms in another order, and fp32 rounds after each addition. The checks
-# of this course allow what PyTorch's own error is, a little more, and nothing beyond.
+# No. Both sums have the same terms in another order, and fp32 rounds after each addition. The
+# checks of this course allow what PyTorch's own error is, a little more, and nothing beyond.
 # </details>
 
 # %% [markdown]
