@@ -31,12 +31,12 @@ def blocks(number_of_programs: Callable, my_block: Callable) -> str:
         result = my_block(pid, n, BLOCK)
         assert isinstance(result, tuple) and len(result) == 2, f"{name}: expected offsets, mask"
         offsets = [pid * BLOCK + i for i in range(BLOCK)]
-        for part, got, expected in (
+        for part, values, wanted in (
             ("offsets", result[0], offsets),
             ("mask", result[1], [o < n for o in offsets]),
         ):
-            assert isinstance(got, Tensor), f"{name}: {part} should be a tensor, is {got!r}"
-            assert got.tolist() == expected, f"{name}: {part} {got.tolist()}, expected {expected}"
+            assert isinstance(values, Tensor), f"{name}: {part} should be a tensor, is {values!r}"
+            assert values.tolist() == wanted, f"{name}: {part} {values.tolist()}, expected {wanted}"
     return "every element has exactly one owner, and the last block knows where the data end"
 
 

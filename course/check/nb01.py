@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from course.bench.clock import FakeClock, Launch
 from course.check.close import assert_matches
-from course.check.fresh import Guarded, nan_memory, surrounded
+from course.check.fresh import Guarded, NanMemory, surrounded
 from course.check.registry import checker
 from course.oracle.softmax import softmax
 
@@ -72,7 +72,7 @@ def running(step: Callable) -> str:
 def in_blocks(blocked_softmax: Callable) -> str:
     for n, BLOCK in ((16, 16), (16, 4), (17, 4), (1, 8), (63, 16)):
         for name, x in _rows(n):
-            with nan_memory():
+            with NanMemory():
                 y = blocked_softmax(x.clone(), BLOCK)
             assert_matches(f"y ({name}, n={n}, BLOCK={BLOCK})", y, softmax, x)
     sizes = _block_sizes(blocked_softmax, n=64, BLOCK=8)
