@@ -64,12 +64,10 @@ def speedup_chart(
     wide = frame.pivot_table(index=x, columns=series, values=y, sort=False).sort_index()
     if baseline not in wide:
         raise ValueError(f"baseline: {baseline!r} is not among {sorted(map(str, wide.columns))}")
-    ratios = wide.rdiv(wide[baseline], axis=0).drop(columns=baseline)
+    ratios = wide.rdiv(wide[baseline], axis=0)
     figure, axes = _canvas(title, source)
     long = ratios.reset_index().melt(id_vars=x, var_name=series, value_name="speedup")
     _lines(axes, long, x, "speedup", series)
-    axes.axhline(1, color="0.5", linewidth=1)
-    axes.annotate(baseline, (1, 1), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     axes.set_ylim(bottom=0)
     return _finish(figure, axes, x, f"times as fast as {baseline}")
 

@@ -1,0 +1,2 @@
+# course: given
+"""The benchmarks of the homework, and the entry for the leaderboard."""

@@ -1,0 +1,2 @@
+# course: instructor
+"""Wrong solutions, by package: the tests must fail each of them."""
