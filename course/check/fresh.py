@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from course.device import prepare
 
@@ -13,15 +13,15 @@ _ZONE = 8192  # elements on either side: more than one program of an exercise ca
 _SENTINEL = -12345.0
 
 
-class NanMemory(TorchDispatchMode):
+class nan_memory(TorchFunctionMode):
     """Inside it, ``torch.empty`` and its relatives hand out NaN instead of whatever lay there.
 
     Deterministic mode does this too, and imports PyTorch's compiler for it: 2 s a process.
     """
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if "empty" in func.overloadpacket.__name__ and result.is_floating_point():
+        if "empty" in func.__name__ and result.is_floating_point():
             result.fill_(float("nan"))
         return result
 

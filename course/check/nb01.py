@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from course.bench.clock import FakeClock, Launch
 from course.check.close import assert_matches
-from course.check.fresh import Guarded, NanMemory, surrounded
+from course.check.fresh import Guarded, nan_memory, surrounded
 from course.check.registry import checker
 from course.oracle.softmax import softmax
 
@@ -72,7 +72,7 @@ def running(step: Callable) -> str:
 def in_blocks(blocked_softmax: Callable) -> str:
     for n, BLOCK in ((16, 16), (16, 4), (17, 4), (1, 8), (63, 16)):
         for name, x in _rows(n):
-            with NanMemory():
+            with nan_memory():
                 y = blocked_softmax(x.clone(), BLOCK)
             assert_matches(f"y ({name}, n={n}, BLOCK={BLOCK})", y, softmax, x)
     sizes = _block_sizes(blocked_softmax, n=64, BLOCK=8)
@@ -86,11 +86,11 @@ def _block_sizes(blocked_softmax: Callable, n: int, BLOCK: int) -> list[int]:
     """How many columns each exponential of a call had."""
     sizes: list[int] = []
 
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(
+    class Watch(TorchFunctionMode):
+        def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
-            if func.overloadpacket.__name__ in ("exp", "exp_", "_softmax", "softmax"):
+            if func.__name__ in ("exp", "exp_", "softmax"):
                 sizes.append(args[0].shape[-1])
             return func(*args, **(kwargs or {}))
 
