@@ -53,7 +53,7 @@ def two_kernels_or_one() -> Figure:
     arrow(two, (4.2, 1.9), (5.8, 4.2), RED)
     arrow(two, (6.3, 1.9), (6.6, 4.2), BLUE)
     arrow(two, (7.4, 4.2), (8.6, 1.9), GREEN)
-    label(two, 2.6, 3.0, "write P", RED, ha="right", size=8.5)
+    label(two, 1.75, 2.6, "write P", RED, ha="left", size=8.5)
     label(two, 4.5, 3.3, "read P", RED, ha="right", size=8.5)
     for x, name, face in ((0.4, "x", BLUE), (4.1, "V", BLUE), (7.8, "result", GREEN)):
         box(one, x, 0.8, name, face, width=1.8, height=1.0)
@@ -86,7 +86,7 @@ def outer_products() -> Figure:
         stop = term(x, [j])
         if j < 3:
             label(ax, stop + 0.35, 2.5, "+", size=13)
-        label(ax, x + 0.3, 4.5, f"column {j}", colours[j], size=8.5)
+        label(ax, x, 4.5, f"column {j} × row {j}", colours[j], ha="left", size=8.5)
         x = stop + 0.8
     fit(ax, x - 0.6, 4.8)
     return done(figure)

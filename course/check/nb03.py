@@ -1,0 +1,137 @@
+"""Checks of notebook 03: the rungs, read anew from their files, and the counts beside them."""
+
+import importlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from course.check.close import assert_matches
+from course.check.counted import assert_counted
+from course.check.fresh import nan_memory, surrounded
+from course.check.registry import checker
+from course.device import prepare
+from course.oracle.attention import attention as oracle
+
+Attention = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
+
+
+def _rung(name: str) -> Attention:
+    """The rung as its file says now: the learner has just edited it."""
+    module = importlib.import_module(f"attention_ladder.{name}")
+    return importlib.reload(module).attention
+
+
+def _random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def _judge(attention: Attention, q: Tensor, k: Tensor, v: Tensor, what: str) -> None:
+    for is_causal in (False, True):
+        with nan_memory():
+            o = attention(q, k, v, is_causal)
+        case = f"{what}, {'causal' if is_causal else 'not causal'}"
+        assert_matches(
+            f"o ({case}, {len(q)} queries, {len(k)} keys)", o, oracle, q, k, v, is_causal
+        )
+
+
+def _all_inputs(attention: Attention) -> None:
+    for seq_q, seq_k, d in ((1, 1, 16), (4, 8, 32), (7, 3, 16), (3, 11, 40)):
+        q, k, v = (surrounded(_random(n, d, seed=s)) for s, n in enumerate((seq_q, seq_k, seq_k)))
+        _judge(attention, q, k, v, f"d={d}")
+    far = torch.ones(5, 16)
+    q, k, v = (surrounded(t) for t in (far, -12.5 * far + _random(5, 16), _random(5, 16, seed=1)))
+    _judge(attention, q, k, v, "scores around -50")
+    q, k, v = (surrounded(_random(6, 24, seed=s), strides=(3, 20)) for s in range(3))
+    _judge(attention, q, k, v, "strided")
+    device = prepare().device
+    q, k, v = (_random(6, 16, seed=s, dtype=torch.float16).to(device) for s in range(3))
+    _judge(attention, q, k, v, "float16")
+
+
+def _kernel_did_it(name: str, attention: Attention) -> None:
+    # imports triton, which must not happen before the interpreter could be chosen
+    from course.subject.watch import Watch
+
+    q, k, v = (_random(4, 16, seed=s).to(prepare().device) for s in range(3))
+    watch = Watch([q, k, v])
+    with watch.phase(noop=False):
+        attention(q, k, v, False)
+    assert watch.kernels, f"{name} launched no kernel"
+    assert not watch.ops, f"{name} let PyTorch compute {watch.ops[0]}; the kernel should do it all"
+
+
+@checker("nb03-1")
+def basic() -> str:
+    attention = _rung("basic")
+    _all_inputs(attention)
+    _kernel_did_it("basic", attention)
+    return "any length, causal or not, strided, float16; and no matrix anywhere"
+
+
+@checker("nb03-2")
+def vectorized() -> str:
+    attention = _rung("vectorized")
+    _all_inputs(attention)
+    _kernel_did_it("vectorized", attention)
+    return "any length that fits, causal or not, strided, float16; without a single correction"
+
+
+@checker("nb03-3")
+def reach(longest: Callable) -> str:
+    cases = {(64, 32768): 512, (16, 32768): 2048, (80, 32768): 256, (1, 1024): 64, (200, 4096): 16}
+    for (head_dim, max_tile), expected in cases.items():
+        got = longest(head_dim, max_tile)
+        assert got == expected, (
+            f"longest({head_dim}, {max_tile}) is {got}; a tile of {expected} keys has "
+            f"{expected} x {max_tile // expected} = {max_tile} numbers, and one key more doubles it"
+        )
+    return "512 keys at d = 64, and padding counts"
+
+
+@checker("nb03-4")
+def count(naive_bytes: Callable, per_query_bytes: Callable) -> str:
+    for N, d, size in ((8, 3, 4), (100, 64, 2), (8192, 64, 4)):
+        square, thin = size * N * N, size * N * d
+        naive = {
+            "scaling q (read and written)": 2 * thin,
+            "reading q and k": 2 * thin,
+            "writing the scores": square,
+            "reading the scores": square,
+            "writing the weights": square,
+            "reading the weights": square,
+            "reading v": thin,
+            "writing o": thin,
+        }
+        program = {
+            "reading q": thin,
+            "reading all of k, in each program": N * thin,
+            "reading all of v, in each program": N * thin,
+            "writing o": thin,
+        }
+        case = f"({N}, {d}, {size})"
+        assert_counted(f"naive_bytes{case}", naive_bytes(N, d, size), naive, size)
+        assert_counted(f"per_query_bytes{case}", per_query_bytes(N, d, size), program, size)
+    return "4 N² + 6 N d elements against 2 N² d + 2 N d: without the matrix, but not for free"
+
+
+@checker("nb03-5")
+def blocks(block_bytes: Callable, queries_needed: Callable) -> str:
+    for N, d, BLOCK_Q, size in ((8, 3, 1, 4), (64, 16, 16, 2), (8192, 64, 128, 2)):
+        thin = size * N * d
+        parts = {
+            "reading q": thin,
+            "reading k, once a program": N // BLOCK_Q * thin,
+            "reading v, once a program": N // BLOCK_Q * thin,
+            "writing o": thin,
+        }
+        got = block_bytes(N, d, BLOCK_Q, size)
+        assert_counted(f"block_bytes({N}, {d}, {BLOCK_Q}, {size})", got, parts, size)
+    for balance, size, expected in ((206, 2, 256), (14, 4, 32), (16, 4, 32), (0.5, 4, 1)):
+        got = queries_needed(balance, size)
+        assert got == expected, (
+            f"queries_needed({balance}, {size}) is {got}, expected {expected}: it gives "
+            f"{2 * expected / size:g} flops for each byte, half of it {expected / size:g}"
+        )
+    return "twice the queries in a block, half the bytes"
