@@ -93,7 +93,7 @@ ladder.one_query()
 # `head_dim` exist. With `IS_CAUSAL` key $j$ is visible to query $i$ if $j \le i$, also where
 # seq_q and seq_k differ.
 
-# %% check="nb03-1"
+# %% check="nb03-1" points=2
 check("nb03-1")
 
 # %% [markdown]
@@ -166,7 +166,7 @@ for N in (4, 8, 16):
 # A product of a tile and a vector is `tl.sum(tile * vector[None, :], 1)`. (`tl.dot` wants two
 # tiles of at least 16 rows each; a single query has none to offer. Remember this.)
 
-# %% check="nb03-2"
+# %% check="nb03-2" points=2
 check("nb03-2")
 
 # %% [markdown]
