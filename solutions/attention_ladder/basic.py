@@ -82,20 +82,19 @@ def attention(
     check_inputs(q, k, v)
     o = torch.empty_like(q, memory_format=torch.contiguous_format)
     strides = [stride for tensor in (q, k, v, o) for stride in tensor.stride()]
-    if q.shape[0] > 0:
-        _attention_basic_kernel[(q.shape[0],)](
-            q,
-            k,
-            v,
-            o,
-            *strides,
-            seq_k=k.shape[0],
-            head_dim=q.shape[1],
-            scale=1 / math.sqrt(q.shape[1]),
-            IS_CAUSAL=is_causal,
-            BLOCK_D=triton.next_power_of_2(q.shape[1]),
-            num_warps=1,
-        )
+    _attention_basic_kernel[(q.shape[0],)](
+        q,
+        k,
+        v,
+        o,
+        *strides,
+        seq_k=k.shape[0],
+        head_dim=q.shape[1],
+        scale=1 / math.sqrt(q.shape[1]),
+        IS_CAUSAL=is_causal,
+        BLOCK_D=triton.next_power_of_2(q.shape[1]),
+        num_warps=1,
+    )
     return o
 
 

@@ -84,28 +84,27 @@ def attention(
     tile = BLOCK_K * BLOCK_D
     if tile > MAX_TILE:
         raise ValueError(
-            f"k has too many keys: at a head dimension of {q.shape[1]} at most "
+            f"k: too many keys. At a head dimension of {q.shape[1]} at most "
             f"{MAX_TILE // BLOCK_D} fit, got {k.shape[0]}. All keys of a query are one tile "
             f"({BLOCK_K} x {BLOCK_D} = {tile} numbers), and a program's registers hold {MAX_TILE}"
         )
     o = torch.empty_like(q, memory_format=torch.contiguous_format)
     strides = [stride for tensor in (q, k, v, o) for stride in tensor.stride()]
-    if q.shape[0] > 0:
-        _attention_vectorized_kernel[(q.shape[0],)](
-            q,
-            k,
-            v,
-            o,
-            *strides,
-            seq_k=k.shape[0],
-            head_dim=q.shape[1],
-            scale=1 / math.sqrt(q.shape[1]),
-            IS_CAUSAL=is_causal,
-            BLOCK_K=BLOCK_K,
-            BLOCK_D=BLOCK_D,
-            # 2048 numbers a warp are 64 a thread, of the 255 registers it may have
-            num_warps=max(1, tile // 2048),
-        )
+    _attention_vectorized_kernel[(q.shape[0],)](
+        q,
+        k,
+        v,
+        o,
+        *strides,
+        seq_k=k.shape[0],
+        head_dim=q.shape[1],
+        scale=1 / math.sqrt(q.shape[1]),
+        IS_CAUSAL=is_causal,
+        BLOCK_K=BLOCK_K,
+        BLOCK_D=BLOCK_D,
+        # 2048 numbers a warp are 64 a thread, of the 255 registers it may have
+        num_warps=max(1, tile // 2048),
+    )
     return o
 
 
