@@ -74,7 +74,7 @@ def measure(
 
 def compare(
     candidates: dict[str, Callable[[], object]],
-    correct: Callable[[object], None] | None = None,
+    correct: Callable[[str, object], None] | None = None,
     warmup: int = 10,
     passes: int = 100,
     budget_ms: float = float("inf"),
@@ -87,7 +87,7 @@ def compare(
 
     Args:
         candidates: name -> function of no arguments.
-        correct: judges a result, and raises AssertionError when it is wrong.
+        correct: gets a name and its result, and raises AssertionError when that is wrong.
         warmup, passes: of each candidate.
         budget_ms: time for each candidate's passes; the slow get fewer, 5 at the least.
         clock: the GPU's, unless given.
@@ -102,7 +102,7 @@ def compare(
     marks: dict[str, list] = {name: [] for name in candidates}
     for name, fn in candidates.items():
         try:
-            _judge(fn, correct)
+            _judge(name, fn, correct)
             for _ in range(warmup):
                 fn()
             peaks[name] = _peak_of_one_pass(fn, clock)
@@ -143,10 +143,12 @@ def _one_pass(fn: Callable[[], object], clock: Clock) -> tuple:
     return start, clock.record()
 
 
-def _judge(fn: Callable[[], object], correct: Callable[[object], None] | None) -> None:
+def _judge(
+    name: str, fn: Callable[[], object], correct: Callable[[str, object], None] | None
+) -> None:
     # Its own function, so that the result is not alive while the passes run.
     if correct is not None:
-        correct(fn())
+        correct(name, fn())
 
 
 def _peak_of_one_pass(fn: Callable[[], object], clock: Clock) -> float:
