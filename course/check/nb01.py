@@ -1,5 +1,6 @@
 """Checks of notebook 01: rows that break a careless softmax, orders, and a clock with traps."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,13 +24,14 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def _rows(n: int) -> list[tuple[str, Tensor]]:
-    """Rows that are easy, far below 0, all equal, and with one huge element."""
+    """Rows that are easy, far from 0, far from each other, all equal, with one huge element."""
     huge = _random(3, n)
     huge[:, n // 2] = 500.0
     return [
         ("ordinary rows", _random(3, n)),
         ("rows around -50", _random(3, n) * 10 - 50),
         ("rows around 100", _random(3, n) * 10 + 100),
+        ("rows around 0, -200 and -400", _random(3, n) - torch.tensor([[0], [200], [400]])),
         ("equal elements", torch.full((3, n), -7.0)),
         ("one huge element", huge),
     ]
@@ -132,7 +134,10 @@ def kernel(softmax_kernel: Kernel) -> str:
     values = _random(3, 20) * 10 - 50
     _run(softmax_kernel, "a transposed view", values, (1, 3), 16)
     _run(softmax_kernel, "every second column", values, (50, 2), 16)
-    _run(softmax_kernel, "fp16", _random(2, 1000).half(), (1000, 1), 64)
+    # many terms so small that a sum kept in fp16 loses each of them
+    long = torch.full((1, 4096), math.log(0.9 / 16))
+    long[:, :2048] = 0
+    _run(softmax_kernel, "fp16, 4096 columns", long.half(), (4096, 1), 16)
     return "negative, huge, ragged and strided rows, and nothing outside y was written"
 
 

@@ -307,10 +307,11 @@ check("nb00-4", grey_kernel)
 # arguments only.
 # </details>
 #
-# <details><summary>The right edge of the picture bleeds into the next row</summary>
+# <details><summary>The plain photo is right, the transposed one has NaN along an edge</summary>
 #
-# In one dimension "beyond the end" meant beyond the memory. In two, column `W` of row 0 *exists*:
-# it is column 0 of row 1. So both conditions are needed, joined with `&`.
+# In one dimension "beyond the end" meant beyond the memory. In two, column `W` of row 0 *exists*: in
+# a plain photo it is column 0 of row 1, elsewhere it is something else. A pixel needs both, a row
+# below `H` and a column below `W`, joined with `&`.
 # </details>
 
 

@@ -342,7 +342,7 @@ check("nb01-5", softmax_kernel)
 #
 # <details><summary>Rows around -50 are all zero or NaN, others are fine</summary>
 #
-# The same mistake: a masked 0 becomes the maximum, and $e^{-50 - 0}$ is next to nothing.
+# The same mistake: a masked 0 becomes the maximum, and then $e^{-50 - 0}$ is next to nothing.
 # </details>
 
 # %% [markdown]
