@@ -10,6 +10,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from course.bench.measured import load
+from course.bench.plots import time_chart
 from course.pictures.style import (
     AMBER,
     BLUE,
@@ -216,3 +218,20 @@ def _work(ax: Axes, weights: Iterable[int], workers: int) -> int:
         )
         free[worker] += weight
     return max(free)
+
+
+def measured_attention(name: str, column: str, title: str) -> Figure | None:
+    """A committed measurement of attention ("attention" or "attention_peers") against length.
+
+    Of the peers only causal bf16 with d = 64 is shown. Says so in one line, and returns None, where
+    nothing has been measured yet.
+    """
+    try:
+        frame, source = load(name)
+    except FileNotFoundError:
+        print("No measurements are committed yet; the chart appears here once they are.")
+        return None
+    if name == "attention_peers":
+        half = frame["dtype"].isin(("bf16", "bfloat16"))
+        frame = frame[half & frame["is_causal"].astype(bool) & (frame["head_dim"] == 64)]
+    return time_chart(frame, "seq_len", column, "implementation", title, source)
