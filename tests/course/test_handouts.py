@@ -87,6 +87,16 @@ def test_columns_and_parameters_are_those_of_the_benchmarks() -> None:
             assert ", ".join(values) in text.replace("`", ""), f"{name}: {values}"
 
 
+def test_chapters_are_those_of_the_notebooks() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"\((solutions/notebooks/\w+\.py)\).*to `nb\d+-(\d+)` \| ([^|]+) \|", text)
+    sources = sorted((ROOT / "solutions/notebooks").glob("*.py"))
+    assert [path for path, _, _ in rows] == [str(path.relative_to(ROOT)) for path in sources]
+    for path, exercises, time in rows:
+        source = (ROOT / path).read_text("utf-8")
+        assert f"About {time} · {exercises} exercises" in source, path
+
+
 @pytest.fixture(scope="module")
 def student() -> tree.Tree:
     return tree.student(ROOT)
