@@ -128,7 +128,7 @@ def _compare(name: str, pair: Any, seen: Tensor) -> None:
 
 @checker("nb01-5")
 def kernel(softmax_kernel: Kernel) -> str:
-    for n, BLOCK in ((16, 16), (64, 16), (63, 16), (1, 16)):
+    for n, BLOCK in ((64, 16), (63, 16), (1, 16)):
         for name, values in _rows(n):
             _run(softmax_kernel, f"{name}, n={n}, BLOCK={BLOCK}", values, (n, 1), BLOCK)
     values = _random(3, 20) * 10 - 50

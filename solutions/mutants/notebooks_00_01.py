@@ -300,7 +300,7 @@ MUTANTS = [
         "no division by the sum",
         "tl.store(y_row + j, tl.exp(x - m) / l, mask=j < n)",
         "tl.store(y_row + j, tl.exp(x - m), mask=j < n)",
-        "y (ordinary rows, n=16",
+        "y (ordinary rows, n=64",
     ),
     _mutant(
         "nb01-5",

@@ -309,9 +309,9 @@ check("nb00-4", grey_kernel)
 #
 # <details><summary>The plain photo is right, the transposed one has NaN along an edge</summary>
 #
-# In one dimension "beyond the end" meant beyond the memory. In two, column `W` of row 0 *exists*: in
-# a plain photo it is column 0 of row 1, elsewhere it is something else. A pixel needs both, a row
-# below `H` and a column below `W`, joined with `&`.
+# In one dimension "beyond the end" meant beyond the memory. In two, column `W` of row 0 *exists*:
+# in a plain photo it is column 0 of row 1, elsewhere it is something else. A pixel needs both, a
+# row below `H` and a column below `W`, joined with `&`.
 # </details>
 
 
@@ -397,7 +397,7 @@ if not INTERPRETED:
 # **Repair** it. `x` is `(rows, cols)` with row stride `stride_row` and column stride 1; `out` is
 # `(rows,)`, contiguous. One program does `BLOCK_R` rows; `BLOCK_C` is at least `cols`.
 #
-# The check names one symptom at a time. Each repair is a few characters.
+# The check names one symptom at a time.
 
 
 # %% exercise="nb00-5" points=2
@@ -411,6 +411,7 @@ def row_max_kernel(
     BLOCK_R: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
+    # about 3 repairs of a few characters each
     ### BEGIN SOLUTION nb00-5 repair the row maximum
     r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)
     c = tl.arange(0, BLOCK_C)
