@@ -198,7 +198,7 @@ def road() -> Figure:
                 edgecolor="none",
             )
         )
-        label(ax, x + 1.3, 1.5, title, "white", size=8.8, weight="bold")
+        label(ax, x + 1.3, 1.5, title, "white", size=8.2, weight="bold")
         label(ax, x + 1.3, 0.4, where, GREY, size=8.5)
         label(ax, x + 1.3, 2.75, idea, size=8.8)
         if k + 1 < len(stops):
