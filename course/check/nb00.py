@@ -107,9 +107,11 @@ def _row_max(x: Tensor) -> Tensor:
 
 @checker("nb00-5")
 def row_max(row_max_kernel: Kernel) -> str:
+    mixed = -_random(4, 5).abs() - 1
+    mixed[0] *= -1
     cases = (
         ("positive numbers", 4, 8, 8, _random(4, 8).abs()),
-        ("negative numbers", 4, 5, 5, -_random(4, 5).abs() - 1),
+        ("rows of negative numbers", 4, 5, 5, mixed),
         ("a slice of a wider matrix", 4, 5, 11, _random(4, 5)),
         ("7 rows, two programs of 4", 7, 5, 11, _random(7, 5)),
     )

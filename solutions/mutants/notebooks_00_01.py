@@ -117,7 +117,7 @@ MUTANTS = [
         "as it was planted: padding of 0",
         'mask=mask, other=-float("inf"))\n    tl.store(out_ptr + r',
         "mask=mask, other=0.0)\n    tl.store(out_ptr + r",
-        "out (negative numbers) is wrong",
+        "out (rows of negative numbers) is wrong",
     ),
     _mutant(
         "nb00-5",

@@ -5,7 +5,7 @@
 # **How do a thousand small programs share one big job without getting in each other's way?**
 #
 # About 110 minutes · 7 exercises · 12 points. No GPU needed: without one, Triton's interpreter
-# runs every kernel on the CPU, slowly but faithfully.
+# runs every kernel on the CPU: slowly, but with the same numbers.
 #
 # You will add vectors, turn a photo grey, find three planted mistakes, and multiply matrices.
 # You need Python and a little PyTorch, no CUDA. Every exercise has a check right under it, and
@@ -250,7 +250,8 @@ check("nb00-3", tile_offsets)
 
 # %% [markdown]
 # Now a real picture. A photo is a tensor of shape (height, width, 3): red, green and blue for each
-# pixel. This one comes with matplotlib and shows Grace Hopper, who wrote the first compilers.
+# pixel. This one comes with matplotlib and shows Grace Hopper, who wrote one of the first
+# compilers.
 
 # %%
 PHOTO_FILE = get_sample_data("grace_hopper.jpg", asfileobj=False)
@@ -328,7 +329,7 @@ basics.photos(PHOTO, grey(PHOTO), grey(PHOTO.transpose(0, 1)))
 
 # %% [markdown]
 # The third picture is the same kernel on `PHOTO.transpose(0, 1)`. Nobody copied the photo. Only
-# two numbers changed, the strides.
+# two strides changed places.
 #
 # Right is not the same as fast, though. A GPU fetches memory in runs of neighbouring bytes, so it
 # is fastest when neighbouring places of a block have neighbouring addresses. A large stride in the
@@ -383,7 +384,7 @@ if not INTERPRETED:
 #
 # - *Out of bounds.* It reads and writes whatever lies there, as a GPU would.
 # - *Races.* It runs the programs one after another; a GPU runs them together.
-# - *Sizes the hardware refuses*, such as a `tl.dot` with fewer than 16 in a dimension.
+# - *Sizes the hardware refuses*, such as a `tl.dot` that sums fewer than 16 products.
 # - *bf16 and fp8.* Its arithmetic there is wrong, so this course calls such results **unproven**.
 # - *Speed.* It says nothing about it.
 #
@@ -546,11 +547,11 @@ print(f"2048 + 100 times 0.9 in fp16 is {half.item():.0f}")
 
 # %% [markdown]
 # fp16 keeps 11 binary digits. Between 2048 and 4096 its numbers are 2 apart, so adding 0.9 changes
-# nothing, a hundred times over. Tensor cores multiply fp16 and add in fp32 at no extra cost: keep
-# the sum in fp32, and round once, when storing.
+# nothing, a hundred times over. Tensor cores can multiply fp16 numbers and add in fp32: keep the
+# sum in fp32, and round once, when storing.
 #
-# For fp32 inputs `tl.dot` has a choice: `input_precision="tf32"` rounds the inputs to 11 digits
-# and is fast, `"ieee"` keeps them exact. On a GPU the default is TF32. We ask for `"ieee"`.
+# For fp32 inputs `tl.dot` has a choice: `input_precision="tf32"` rounds the inputs to 11 binary
+# digits and is fast, `"ieee"` keeps them exact. On a GPU the default is TF32. We ask for `"ieee"`.
 
 # %% [markdown]
 # ### nb00-7 Matrix product, tile by tile &nbsp; · &nbsp; 30 min

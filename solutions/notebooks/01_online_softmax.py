@@ -156,13 +156,17 @@ check("nb01-2", step)
 # </details>
 
 # %% [markdown]
-# After the last block, $m$ and $l$ are those of the whole row. A second pass computes
-# $y_i = e^{x_i - m} / l$. Two passes instead of three.
-#
+# After the last block, $m$ and $l$ are those of the whole row. A second pass computes the result.
+# Two passes instead of three.
+
+# %% [markdown]
 # ### nb01-3 Softmax in blocks &nbsp; · &nbsp; 12 min
 # **Write** `blocked_softmax(x, BLOCK)`: `x (rows, n)` → `y (rows, n)`. Take at most `BLOCK`
 # columns at a time, in both passes; use `step` in the first. `n` need not be a multiple of
 # `BLOCK`.
+#
+# $$ (m, l) \leftarrow \text{step}(m, l, \text{block}) \text{ for each block, then } \quad
+# y_i = e^{x_i - m} / l $$
 #
 # Start with `m` full of `-inf` and `l` full of 0, each `(rows, 1)`, of `x`'s dtype and device.
 
@@ -203,7 +207,7 @@ check("nb01-3", blocked_softmax)
 # <details><summary>Answer</summary>
 #
 # No. $l\, e^{m - m'}$ is exactly the sum one would have had with $m'$ from the start; only rounding
-# differs. And because $e^{m - m'} \le 1$, rounding errors shrink with it and never grow.
+# differs. And because $e^{m - m'} \le 1$, rescaling never makes an old rounding error larger.
 # </details>
 
 # %% [markdown]
@@ -378,9 +382,8 @@ print("on a transposed view:", (softmax(x) - torch.softmax(x, dim=-1)).abs().max
 #
 # <details><summary>Answer</summary>
 #
-# When the whole row fits on the chip: load it once, keep it, normalise. That works up to some tens
-# of thousands of columns, then registers and shared memory run out. The online kernel works for
-# any length.
+# When the whole row fits on the chip: load it once, keep it, normalise. With longer rows,
+# registers and shared memory run out. The online kernel works for any length.
 # </details>
 
 # %% [markdown]
@@ -487,7 +490,7 @@ print("largest difference to PyTorch's gradient:", (ours - theirs).abs().max().i
 # CPU goes on at once, long before the work is done. Four ways to be wrong:
 #
 # 1. **Async.** Read the clock without waiting, and you time the launch.
-# 2. **Warm-up.** The first call compiles the kernel. That takes a thousand times longer.
+# 2. **Warm-up.** The first call compiles the kernel. That takes far longer than running it.
 # 3. **Cache.** Repeat a call, and its inputs may still lie in the L2 cache (tens of MB).
 # 4. **One pass.** A single number says nothing about its spread.
 

@@ -123,7 +123,7 @@ def problems(cells: list[Cell], stem: str) -> list[str]:
 
 def _opening(cells: list[Cell]) -> list[str]:
     found = []
-    if not re.match(r"# \d\d · .+\n(?s:.*)About \d+ minutes", cells[0].source):
+    if not re.match(r"# \d\d · .+\n(?s:.*)About .*(minute|hour)", cells[0].source):
         found.append("the first cell gives no number, title and 'About n minutes'")
     if cells[1].source != "import course.notebook":
         found.append("the second cell is not 'import course.notebook'")
