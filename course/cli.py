@@ -2,7 +2,6 @@
 
 import difflib
 import importlib.util
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -104,11 +103,7 @@ def main() -> None:
         from course.release.cli import release
 
         app.command()(release)
-    try:
-        app()
-    except KeyboardInterrupt:
-        typer.echo("Stopped.")
-        sys.exit(130)
+    app()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -147,7 +148,7 @@ def _notebooks() -> Finding:
 def report(out: Console) -> int:
     """Print the findings and the tested versions; 0 if the course works here, else 1."""
     findings = examine()
-    table = Table(title="This machine", title_justify="left")
+    table = Table(title="This machine", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("what", no_wrap=True)
     table.add_column("works?", no_wrap=True)
     table.add_column("why")
@@ -155,7 +156,9 @@ def report(out: Console) -> int:
         style = _STYLE[one.verdict]
         table.add_row(one.what, f"[{style}]{one.verdict}[/]", escape(one.why))
     out.print(table)
-    tested = Table(title="Tested versions (Python 3.10 or newer)", title_justify="left")
+    tested = Table(
+        title="Tested versions (Python 3.10 or newer)", title_justify="left", box=SIMPLE_HEAD
+    )
     for column in ("triton", "torch", "NumPy, interpreted", "remark"):
         tested.add_column(column)
     for row in versions.TESTED:

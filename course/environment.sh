@@ -90,18 +90,14 @@ make_venv() {
   local python
   python="$(new_python)" || return 1
   [ -x "$venv/bin/python" ] || step "Making $venv with $("$python" -V)" "$python" -m venv "$venv"
-  local torch=(torch==2.13.0)
-  [ "$(uname -s)" = Linux ] && torch+=(triton==3.7.1)
-  if has_gpu || [ "$(uname -s)" != Linux ]; then
-    step "Installing PyTorch and Triton (some minutes: several GB)" \
-      "$venv/bin/python" -m pip install -q "${torch[@]}"
-  else
-    step "Installing PyTorch and Triton for the CPU (about a minute)" \
-      "$venv/bin/python" -m pip install -q "${torch[@]}" \
-      --extra-index-url https://download.pytorch.org/whl/cpu
-  fi
-  step "Installing the course (about a minute)" \
-    "$venv/bin/python" -m pip install -q -e ".${extras:+[$extras]}"
+  local begin=(--no-deps torch==2.13.0) triton=()
+  [ "$(uname -s)" = Linux ] && triton=(triton==3.7.1)
+  # Without a GPU, the build without CUDA. Alone, because an index that cannot be reached costs
+  # 9 s a package, and what it needs comes with the course.
+  has_gpu || begin+=(--extra-index-url https://download.pytorch.org/whl/cpu)
+  step "Installing PyTorch" "$venv/bin/python" -m pip install -q "${begin[@]}"
+  step "Installing the course and what it needs (a minute or two; with a GPU several GB)" \
+    "$venv/bin/python" -m pip install -q ${triton[@]+"${triton[@]}"} -e ".${extras:+[$extras]}"
 }
 
 key="$(candidates | tr '\n' ' ')$(cksum pyproject.toml) ${COURSE_ISOLATED:-}"

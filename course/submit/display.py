@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -12,9 +13,9 @@ from rich.table import Table
 
 from course.submit.benchmarks import Run
 from course.submit.score import GIVEN, Exercise, Results, totals
-from course.submit.titles import HOMEWORK
+from course.submit.titles import PARTS
 
-WIDTH = 110  # columns where nobody can say: a notebook's cell, a file, CI
+WIDTH = 120  # columns where nobody can say: a notebook's cell, a file, CI
 _STYLE = {
     "passed": "green",
     "failed": "bold red",
@@ -72,7 +73,8 @@ class Shown(AbstractContextManager["Shown"]):
             self._bar.update(self._task, description=name, total=total, advance=1)
 
     def _end_exercise(self) -> None:
-        if self._current and not self._bar:
+        unremarkable = self._current == GIVEN and not self._counts["failed"]
+        if self._current and not self._bar and not unremarkable:
             counts = ", ".join(f"{n} {outcome}" for outcome, n in self._counts.items())
             seconds = time.monotonic() - self._since
             self._out.print(f"  {self._current:7} {counts} ({seconds:.1f} s)")
@@ -82,7 +84,7 @@ class Shown(AbstractContextManager["Shown"]):
 
 def scorecard(out: Console, exercises: list[Exercise], benchmarks: list[Run]) -> None:
     """The scorecard by exercise, then totals, then what this machine could not prove."""
-    table = Table(title="Scorecard", title_justify="left", expand=False)
+    table = Table(title="Scorecard", title_justify="left", box=SIMPLE_HEAD)
     for column in ("exercise", "title"):
         table.add_column(column, no_wrap=True)
     table.add_column("points", justify="right", no_wrap=True)
@@ -109,7 +111,7 @@ def scorecard(out: Console, exercises: list[Exercise], benchmarks: list[Run]) ->
 def _print_totals(out: Console, exercises: list[Exercise]) -> None:
     for name, line in totals(exercises).items():
         title = {"total": "All homework", "bonus": "Bonus"}.get(name)
-        title = title or f"{name} {HOMEWORK.get(name, '')}".strip()
+        title = title or f"{name} {PARTS.get(name, '')}".strip()
         unproven = f", {line['unproven']} unproven here" if line["unproven"] else ""
         out.print(f"{title:46} {line['earned']:3} of {line['points']}{unproven}")
 

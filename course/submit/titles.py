@@ -1,9 +1,10 @@
-"""What the homework exercises are called on a scorecard. Their points stand on the tests."""
+"""What the exercises with tests are called on a scorecard. Their points stand on the tests."""
 
-HOMEWORK = {
+PARTS = {
     "hw1": "Softmax and matrix product in one kernel",
     "hw2": "FlashAttention in PyTorch",
     "hw3": "FlashAttention in Triton",
+    "nb03": "The attention ladder",
 }
 
 TITLES = {
@@ -27,6 +28,8 @@ TITLES = {
     "hw3-7": "bonus: delta kernel",
     "hw3-8": "bonus: dQ kernel",
     "hw3-9": "bonus: dK and dV kernel",
+    "nb03-1": "ladder: one key at a time",
+    "nb03-2": "ladder: all keys at once",
 }
 
 BONUS = frozenset({"hw3-7", "hw3-8", "hw3-9"})
