@@ -94,7 +94,9 @@ def _flex_attention(seq_len: int, is_causal: bool) -> Attention:
         mask = create_block_mask(
             lambda b, h, i, j: i >= j, None, None, seq_len, seq_len, device=device
         )
-    # each shape is compiled for itself, which takes seconds and gives it its best
+    # each shape is compiled for itself, which takes seconds and gives it its best; after eight
+    # shapes dynamo would give up in silence
+    torch.compiler.reset()
     compiled: Any = torch.compile(flex_attention, dynamic=False)
 
     def attention(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
@@ -147,10 +149,12 @@ def race(
     dtype: torch.dtype,
     is_causal: bool,
     clock: Clock,
-    passes: tuple[str, ...] = ("forward", "backward", "total"),
-    budget_ms: float = 150.0,
+    what: Sequence[str] = ("forward", "backward", "total"),
+    **limits: Any,
 ) -> dict[str, dict[str, Outcome]]:
     """Time implementations against each other at one shape; the wrong ones get no time.
+
+    ``limits`` are those of :func:`course.bench.timing.compare`: warmup, passes, budget_ms.
 
     Returns:
         name -> pass -> Outcome.
@@ -164,17 +168,17 @@ def race(
             assert_right(contenders[name], Q, K, V, dO, is_causal)
         except Exception as error:
             contenders.pop(name, None)
-            results[name] = dict.fromkeys(passes, failure(error))
-    for what in passes:
+            results[name] = dict.fromkeys(what, failure(error))
+    for one_pass in what:
         # made for one pass at a time: what a backward pass needs stays allocated
         candidates: dict[str, Callable[[], object]] = {}
         for name, attention in contenders.items():
             try:
-                candidates[name] = _candidate(what, attention, Q, K, V, dO)
+                candidates[name] = _candidate(one_pass, attention, Q, K, V, dO)
             except Exception as error:
-                results.setdefault(name, {})[what] = failure(error)
-        for name, outcome in compare(candidates, budget_ms=budget_ms, clock=clock).items():
-            results.setdefault(name, {})[what] = outcome
+                results.setdefault(name, {})[one_pass] = failure(error)
+        for name, outcome in compare(candidates, clock=clock, **limits).items():
+            results.setdefault(name, {})[one_pass] = outcome
     return {name: results[name] for name in names}
 
 

@@ -1,8 +1,8 @@
 """Charts of measurements. One function, one chart; each returns a matplotlib Figure.
 
 They take a table with one measurement a row and the names of its columns: ``x`` (a size),
-``y`` (a time, an amount of memory) and ``series`` (what is compared). Rows without a number are
-left out. ``source`` is the sentence of :func:`course.bench.measured.load`.
+``y`` (a time, an amount of memory) and ``series`` (what is compared). Rows without a
+positive number are left out. ``source`` is the sentence of :func:`course.bench.measured.load`.
 """
 
 import io
@@ -112,7 +112,7 @@ def _canvas(title: str, source: str) -> tuple[Figure, Axes]:
 
 
 def _series(frame: pd.DataFrame, x: str, y: str, series: str) -> list[tuple[str, pd.DataFrame]]:
-    measured = frame.dropna(subset=[y])
+    measured = frame[frame[y].astype(float) > 0]
     groups = measured.groupby(series, sort=False)
     return [(str(name), one.sort_values(x)) for name, one in groups]
 

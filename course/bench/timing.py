@@ -1,7 +1,7 @@
 """Time one function, or several against each other, on a device that runs behind the program."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -73,7 +73,7 @@ def measure(
 
 
 def compare(
-    candidates: dict[str, Callable[[], object]],
+    candidates: Mapping[str, Callable[[], object]],
     correct: Callable[[str, object], None] | None = None,
     warmup: int = 10,
     passes: int = 100,

@@ -10,15 +10,14 @@ import torch
 from course.bench.clock import Clock, cuda_clock
 
 
-def clock_or_exit(exercises: str) -> Clock:
-    """The GPU's clock. Without a GPU: say what can be done instead, and exit with code 2."""
+def clock_or_exit(instead: str) -> Clock:
+    """The GPU's clock. Without a GPU: say what to do instead, and exit with code 2."""
     if torch.cuda.is_available():
         return cuda_clock()
     print(
         "There is no GPU here, so there is nothing to time: kernels are interpreted on the CPU, "
-        "and how long that takes says nothing about a GPU. What you can do: 'course check "
-        f"{exercises}' judges your benchmark with an imagined clock (the points need no GPU); run "
-        "this on Colab or any machine with a GPU; or read docs/performance.md.",
+        f"and how long that takes says nothing about a GPU. What you can do: {instead}; run this "
+        "on Colab or any machine with a GPU; read the times of others in docs/performance.md.",
         file=sys.stderr,
     )
     raise SystemExit(2)
