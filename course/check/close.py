@@ -104,7 +104,11 @@ def _likely_reason(got: Tensor, exact: Tensor, wrong: Tensor) -> str:
         return "Everything is zero: is the accumulator ever updated and stored?"
     usable = exact.abs() > exact.abs().max() * 1e-3
     ratio = (got / exact)[usable]
-    if ratio.numel() > 1 and (ratio.max() - ratio.min()).abs() < 1e-3 * ratio.abs().max():
+    if (
+        ratio.numel() > 1
+        and abs(ratio.median() - 1) > 0.01
+        and (ratio.max() - ratio.min()).abs() < 1e-3 * ratio.abs().max()
+    ):
         return f"All of it is off by one factor, {ratio.median().item():.4g}: a missing scale?"
     for dim in range(wrong.ndim - 2, wrong.ndim):
         if dim < 0:

@@ -1,0 +1,48 @@
+"""Finding a student's function, with a sentence for everything that can be wrong with a file."""
+
+import importlib
+import traceback
+from pathlib import Path
+from typing import Any
+
+from course.subject.reply import StudentError
+
+
+def load(target: str) -> Any:
+    """The object that "package.module:attribute.path" names.
+
+    Raises:
+        StudentError: says which file, line and reason, or which name is missing.
+    """
+    module_name, _, path = target.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except SyntaxError as error:
+        where = f"{_short(error.filename)}, line {error.lineno}"
+        raise StudentError(f"{where}: Python cannot read this file: {error.msg}") from None
+    except Exception as error:
+        raise StudentError(
+            f"{module_name} cannot be imported: {_where(error)}{type(error).__name__}: {error}"
+        ) from None
+    for attribute in path.split("."):
+        if not hasattr(found, attribute):
+            owner = getattr(found, "__name__", module_name)
+            raise StudentError(
+                f"{owner} has no {attribute}: was it renamed or deleted? The signatures are fixed."
+            )
+        found = getattr(found, attribute)
+    return found
+
+
+def _short(filename: str | None) -> str:
+    return "/".join(Path(filename or "?").parts[-2:])
+
+
+def _where(error: BaseException) -> str:
+    """The last line of student code in the traceback."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "importlib" not in frame.filename and not frame.filename.endswith("subject/load.py")
+    ]
+    return f"{_short(frames[-1].filename)}, line {frames[-1].lineno}: " if frames else ""

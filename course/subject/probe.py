@@ -1,0 +1,79 @@
+"""Runs one call of student code in this process and writes down what it did."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course.subject.load import load
+from course.subject.reply import Reply
+from course.subject.watch import Watch
+
+
+def call(
+    target: str,
+    arguments: tuple[Any, ...],
+    grad_output: Tensor | None = None,
+    noop: str = "",
+    matmul_precision: str = "highest",
+    compiled: bool = False,
+) -> Reply:
+    """See :meth:`course.subject.reply.Subject.call`."""
+    function = load(target)
+    if compiled:
+        function = _compiled(function)
+    tensors = [a for a in arguments if isinstance(a, Tensor)]
+    saved: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        saved.append(tensor.detach())
+        return tensor
+
+    reply = Reply()
+    watch = Watch([*tensors, *([] if grad_output is None else [grad_output])])
+    with _surroundings(matmul_precision):
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            with watch.phase(noop in ("forward", "both")):
+                result = function(*arguments)
+        outputs = result if isinstance(result, (tuple, list)) else (result,)
+        reply.outputs = [t for t in outputs if isinstance(t, Tensor)]
+        reply.saved, reply.kernels, reply.torch_ops = saved, watch.kernels, watch.ops
+        reply.peak_bytes = watch.peak
+        if grad_output is not None:
+            with watch.phase(noop in ("backward", "both")):
+                reply.output.backward(grad_output)
+            reply.gradients = [t.grad for t in tensors]
+            reply.backward_kernels, reply.backward_torch_ops = watch.kernels, watch.ops
+            reply.backward_peak_bytes = watch.peak
+    reply.outputs = [t.detach() for t in reply.outputs]
+    return reply
+
+
+def gradcheck(target: str, arguments: tuple[Any, ...]) -> bool:
+    """See :meth:`course.subject.reply.Subject.gradcheck`."""
+    return torch.autograd.gradcheck(load(target), arguments)
+
+
+def _compiled(function: Any) -> Any:
+    """Through torch.compile; the eager backend, because what is asked is whether it traces."""
+
+    def wrapped(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return torch.compile(wrapped, fullgraph=False, backend="eager")
+
+
+@contextmanager
+def _surroundings(matmul_precision: str) -> Iterator[None]:
+    """Fresh memory is filled with NaN, so that what was never written is seen; undone after."""
+    precision = torch.get_float32_matmul_precision()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.set_float32_matmul_precision(matmul_precision)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_float32_matmul_precision(precision)

@@ -1,0 +1,52 @@
+"""The child's side: answer requests until the other side has gone."""
+
+import dataclasses
+import os
+import sys
+from typing import Any
+
+from course import device
+
+device.prepare()
+
+from course.subject import probe, wire  # noqa: E402  (triton may be imported only now)
+from course.subject.load import load  # noqa: E402
+
+
+def _answer(request: dict[str, Any]) -> Any:
+    target, arguments, settings = request["target"], request["arguments"], request["settings"]
+    if request["what"] == "gradcheck":
+        return probe.gradcheck(target, tuple(arguments))
+    if request["what"] == "benchmark":
+        from course.bench import scenarios
+
+        return scenarios.run(load(target), arguments[0], **settings)
+    reply = probe.call(target, tuple(arguments), **settings)
+    return {f.name: getattr(reply, f.name) for f in dataclasses.fields(reply)}
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def main() -> None:
+    """Serve on the two file descriptors named on the command line."""
+    requests, replies = os.fdopen(int(sys.argv[1]), "rb"), os.fdopen(int(sys.argv[2]), "wb")
+    wire.send(replies, "ready")
+    while True:
+        try:
+            request = wire.receive(requests)
+        except EOFError:
+            return
+        try:
+            reply = {"value": _answer(request)}
+        except BaseException as error:
+            root = _root(error)
+            reply = {"error": type(root).__name__, "text": str(root)}
+        wire.send(replies, reply)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What both attention classes must do, said once; the tests name the class and the points."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course.check import assert_matches
+from course.oracle.attention import attention, attention_gradients, log_sum_exp
+from course.subject import Reply
+from course.testing.inputs import normal, strided
+
+
+def inputs(
+    lead: tuple[int, ...], seq_q: int, seq_k: int, d: int, machine: Any, dtype: Any = torch.float32
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Q, K, V, dO; a constant column pushes all scores to about -50, where padding with 0 shows."""
+    shapes = ((seq_q, 0), (seq_k, 1), (seq_k, 2), (seq_q, 3))
+    Q, K, V, dO = (normal(*lead, n, d, seed=s, device=machine.device) for n, s in shapes)
+    Q[..., 0], K[..., 0] = math.sqrt(50 * math.sqrt(d)), -math.sqrt(50 * math.sqrt(d))
+    Q, K, V, dO = (t.to(dtype) for t in (Q, K, V, dO))
+    return Q.requires_grad_(), K.requires_grad_(), V.requires_grad_(), dO
+
+
+def assert_forward(
+    subject: Any, target: str, Q: Tensor, K: Tensor, V: Tensor, causal: bool
+) -> Reply:
+    """O is right."""
+    reply = subject.call(target, Q, K, V, causal)
+    assert_matches("O", reply.output, lambda *qkv: attention(*qkv, causal), *_plain(Q, K, V))
+    return reply
+
+
+def assert_gradients(
+    subject: Any,
+    target: str,
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    dO: Tensor,
+    causal: bool,
+    **settings: Any,
+) -> Reply:
+    """O, dQ, dK and dV are right."""
+    Q, K, V = (t.detach().requires_grad_() for t in (Q, K, V))
+    reply = subject.call(target, Q, K, V, causal, grad_output=dO, **settings)
+    plain = _plain(Q, K, V)
+    assert_matches("O", reply.output, lambda *qkv: attention(*qkv, causal), *plain)
+    for name, gradient in zip(("dQ", "dK", "dV"), reply.gradients, strict=True):
+        assert gradient is not None, f"{name}: no gradient came back"
+    assert_matches(
+        "dQ dK dV",
+        [g for g in reply.gradients if g is not None],
+        lambda *qkvdo: attention_gradients(*qkvdo, causal),
+        *plain,
+        dO,
+        condition=condition(Q, K, causal),
+    )
+    return reply
+
+
+def condition(Q: Tensor, K: Tensor, causal: bool) -> float:
+    """How much exp(S - L) magnifies the rounding of S and L in float32: max(1, largest |L|)."""
+    if Q.dtype != torch.float32:
+        return 1.0
+    return max(
+        1.0, log_sum_exp(Q.detach().double(), K.detach().double(), causal).abs().max().item()
+    )
+
+
+def assert_saves_what_it_should(
+    reply: Reply, Q: Tensor, K: Tensor, V: Tensor, causal: bool
+) -> None:
+    """Exactly Q, K, V, O and one L of Q's shape without its last dimension, in natural logarithm."""
+    wanted = sorted([tuple(t.shape) for t in (Q, K, V, reply.output)] + [tuple(Q.shape[:-1])])
+    got = sorted(tuple(t.shape) for t in reply.saved)
+    assert got == wanted, f"saved for backward: shapes {got}; expected Q, K, V, O and L: {wanted}"
+    L = next(t for t in reply.saved if t.shape == Q.shape[:-1])
+    exact = log_sum_exp(Q.detach().double(), K.detach().double(), causal)
+    own = log_sum_exp(Q.detach(), K.detach(), causal).to(L.dtype)
+    error = (L.double() - exact).abs().max().item()
+    scale = exact.abs().max().item()
+    limit = 3 * (own.double() - exact).abs().max().item() + 4 * torch.finfo(L.dtype).eps * scale
+    base_2 = (L.double() * math.log(2) - exact).abs().max().item() < 0.01
+    hint = " It looks like the base-2 logarithm: multiply by ln 2." if base_2 else ""
+    assert error <= limit, (
+        f"L is not the log-sum-exp of the scaled scores: off by {error:.2g}.{hint}"
+    )
+
+
+def assert_linear_memory(peaks: dict[int, int], what: str) -> None:
+    """Bytes at N, 2N and 4N grow with N, not with its square."""
+    small, middle, large = (peaks[n] for n in sorted(peaks))
+    growth = (large - middle) / max(1, middle - small)
+    assert growth < 2.5, (
+        f"{what}: {small:,} bytes at N, {middle:,} at 2N, {large:,} at 4N: the second step is "
+        f"{growth:.1f} times the first (2 is linear, 4 quadratic). Is an N x N tensor made?"
+    )
+
+
+def strided_inputs(machine: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Views of every kind; dO has stride 0, as from ``O.sum().backward()``."""
+    Q, K, V, dO = inputs((2,), 40, 72, 16, machine)
+    one = torch.ones((), device=machine.device)
+    return *(strided(t.detach()).requires_grad_() for t in (Q, K, V)), one.expand(dO.shape)
+
+
+def _plain(*tensors: Tensor) -> list[Tensor]:
+    return [t.detach() for t in tensors]

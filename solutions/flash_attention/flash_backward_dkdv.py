@@ -1,0 +1,155 @@
+# course: exercise
+"""dK and dV (bonus): a program owns a tile of keys and walks over the queries that see them.
+
+Method: T. Dao, "FlashAttention-2" (2023), algorithm 2.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from jaxtyping import Float
+from torch import Tensor
+
+from flash_attention.tiles import (
+    config,
+    describable,
+    describe,
+    launch,
+    load_tile,
+    precision,
+    store_tile,
+    strides,
+    tuned,
+)
+
+# fmt: off
+### BEGIN SOLUTION hw3-9 the dK and dV kernel
+
+
+@triton.jit
+def _add_queries(
+    dk, dv, k_tile, v_tile, q, do, l_ptr, delta_ptr, batch, keys, first, last,
+    stride_qb, stride_qn, stride_qd, stride_dob, stride_don, stride_dod,
+    seq_q, head_dim, scale_log2,
+    MASKED: tl.constexpr, DESCRIPTORS: tl.constexpr,
+    PRECISION: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_D: tl.constexpr,
+):
+    """Adds what the queries first to last contribute, BLOCK_Q at a time; all tiles transposed."""
+    LOG2_E: tl.constexpr = 1.4426950408889634
+    for start in range(first, last, BLOCK_Q):
+        rows = start + tl.arange(0, BLOCK_Q)
+        q_tile = load_tile(q, batch, start, stride_qb, stride_qn, stride_qd, seq_q, head_dim,
+                           BLOCK_Q, BLOCK_D, DESCRIPTORS)
+        # +inf makes p = 0 for queries that are not there, without a comparison
+        l = tl.load(l_ptr + batch * seq_q + rows, mask=rows < seq_q, other=float("inf"))
+        s = tl.dot(k_tile, q_tile.T, input_precision=PRECISION)
+        p = tl.exp2(s * scale_log2 - (l * LOG2_E)[None, :])
+        if MASKED:
+            p = tl.where(keys[:, None] <= rows[None, :], p, 0.0)
+        do_tile = load_tile(do, batch, start, stride_dob, stride_don, stride_dod, seq_q, head_dim,
+                            BLOCK_Q, BLOCK_D, DESCRIPTORS)
+        dv = tl.dot(p.to(do_tile.dtype), do_tile, dv, input_precision=PRECISION)
+        delta = tl.load(delta_ptr + batch * seq_q + rows, mask=rows < seq_q, other=0.0)
+        dp = tl.dot(v_tile, do_tile.T, input_precision=PRECISION)
+        ds = p * (dp - delta[None, :])
+        dk = tl.dot(ds.to(q_tile.dtype), q_tile, dk, input_precision=PRECISION)
+    return dk, dv
+
+
+@triton.jit
+def _dkdv_kernel(
+    q, k, v, do,  # (batch, seq_q or seq_k, head_dim): descriptors or pointers
+    l_ptr, delta_ptr,  # (batch, seq_q), contiguous
+    dk_ptr, dv_ptr,  # (batch, seq_k, head_dim), contiguous
+    stride_qb, stride_qn, stride_qd,  # elements
+    stride_kb, stride_kn, stride_kd,
+    stride_vb, stride_vn, stride_vd,
+    stride_dob, stride_don, stride_dod,
+    batches, seq_q, seq_k, head_dim,
+    scale,  # 1 / sqrt(head_dim)
+    IS_CAUSAL: tl.constexpr, DESCRIPTORS: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
+):
+    LOG2_E: tl.constexpr = 1.4426950408889634
+    # heaviest first: with causal masking the first keys are seen by the most queries
+    batch = tl.program_id(0) % batches
+    start_k = tl.program_id(0) // batches * BLOCK_K
+    keys = start_k + tl.arange(0, BLOCK_K)
+    k_tile = load_tile(k, batch, start_k, stride_kb, stride_kn, stride_kd, seq_k, head_dim,
+                       BLOCK_K, BLOCK_D, DESCRIPTORS)
+    v_tile = load_tile(v, batch, start_k, stride_vb, stride_vn, stride_vd, seq_k, head_dim,
+                       BLOCK_K, BLOCK_D, DESCRIPTORS)
+
+    first = 0
+    unmasked = 0
+    if IS_CAUSAL:
+        first = start_k // BLOCK_Q * BLOCK_Q
+        # from the tile on whose every query sees every key of ours
+        unmasked = min(tl.cdiv(start_k + BLOCK_K - 1, BLOCK_Q) * BLOCK_Q, seq_q)
+
+    dk = tl.zeros((BLOCK_K, BLOCK_D), tl.float32)
+    dv = tl.zeros((BLOCK_K, BLOCK_D), tl.float32)
+    dk, dv = _add_queries(
+        dk, dv, k_tile, v_tile, q, do, l_ptr, delta_ptr, batch, keys, first, unmasked,
+        stride_qb, stride_qn, stride_qd, stride_dob, stride_don, stride_dod, seq_q, head_dim,
+        scale * LOG2_E, True, DESCRIPTORS, PRECISION, BLOCK_Q, BLOCK_D)
+    dk, dv = _add_queries(
+        dk, dv, k_tile, v_tile, q, do, l_ptr, delta_ptr, batch, keys, unmasked, seq_q,
+        stride_qb, stride_qn, stride_qd, stride_dob, stride_don, stride_dod, seq_q, head_dim,
+        scale * LOG2_E, False, DESCRIPTORS, PRECISION, BLOCK_Q, BLOCK_D)
+    store_tile(dk_ptr, dk * scale, batch, start_k, seq_k, head_dim, BLOCK_K, BLOCK_D)
+    store_tile(dv_ptr, dv, batch, start_k, seq_k, head_dim, BLOCK_K, BLOCK_D)
+
+
+# (bytes an element, largest head dimension): queries, keys, warps, stages
+_TUNED = tuned(_dkdv_kernel, {
+    (2, 64): [config(64, 64, 4, 3), config(32, 32, 4, 2)],
+    (2, 128): [config(64, 64, 4, 2), config(32, 32, 4, 2)],
+    (2, 256): [config(64, 32, 8, 2), config(32, 32, 4, 1)],
+    (4, 64): [config(64, 32, 4, 2), config(32, 32, 4, 1)],
+    (4, 128): [config(32, 32, 8, 1)],
+    (4, 256): [config(16, 16, 4, 1)],
+})
+### END SOLUTION
+### BEGIN STUB
+# # room for a kernel
+### END STUB
+# fmt: on
+
+
+def backward_dkdv(
+    Q: Float[Tensor, "batch q d"],
+    K: Float[Tensor, "batch k d"],
+    V: Float[Tensor, "batch k d"],
+    O: Float[Tensor, "batch q d"],
+    L: Float[Tensor, "batch q"],
+    dO: Float[Tensor, "batch q d"],
+    delta: Float[Tensor, "batch q"],
+    is_causal: bool,
+) -> tuple[Float[Tensor, "batch k d"], Float[Tensor, "batch k d"]]:
+    """The gradients of K and V; dO contiguous."""
+    ### BEGIN SOLUTION hw3-9 allocate dK and dV and launch the kernel
+    batches, seq_k, d = K.shape
+    dK = torch.empty(K.shape, dtype=K.dtype, device=K.device)
+    dV = torch.empty(V.shape, dtype=V.dtype, device=V.device)
+    BLOCK_D = max(16, triton.next_power_of_2(d))
+    tensors = {"q": Q, "k": K, "v": V, "do": dO}
+    descriptors = describable(*tensors.values())
+    inputs = {n: describe(t, BLOCK_D) if descriptors else t for n, t in tensors.items()}
+    for name, t in tensors.items():
+        inputs |= strides(name, t)
+    launch(
+        _dkdv_kernel, _TUNED, K, seq_k, "BLOCK_K",
+        **inputs, l_ptr=L, delta_ptr=delta, dk_ptr=dK, dv_ptr=dV,
+        batches=batches, seq_q=Q.shape[1], seq_k=seq_k, head_dim=d, scale=1 / math.sqrt(d),
+        IS_CAUSAL=is_causal, DESCRIPTORS=descriptors, PRECISION=precision(Q), BLOCK_D=BLOCK_D,
+    )  # fmt: skip
+    return dK, dV
+    ### END SOLUTION
+    ### BEGIN STUB
+    # # works as it is, with homework 2; the bonus is to launch a kernel of your own instead
+    # sqrt_d = math.sqrt(Q.shape[-1])
+    # return attention_backward_impl(Q, K, V, L, O, dO, sqrt_d, is_causal)[1:3]
+    ### END STUB

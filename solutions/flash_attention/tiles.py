@@ -1,0 +1,156 @@
+# course: given
+"""Reading one tile of a (batch, seq, d) tensor, and which tile sizes to read.
+
+A tile comes through a tensor descriptor (TMA on Hopper and later, plain loads elsewhere) or, for
+inputs a descriptor cannot describe, through masked pointers; the kernels are the same.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+
+@triton.jit
+def load_tile(
+    x,  # tensor descriptor of (batch, seq, d), or pointer
+    batch,
+    start,
+    stride_b,  # elements
+    stride_n,
+    stride_d,
+    seq,
+    d,
+    BLOCK: tl.constexpr,
+    BLOCK_D: tl.constexpr,  # power of two >= d
+    DESCRIPTORS: tl.constexpr,
+):
+    """Rows start to start + BLOCK of one batch entry, (BLOCK, BLOCK_D); 0 outside the tensor."""
+    if DESCRIPTORS:
+        # three dimensions, so that a tile at the end does not run into the next batch entry
+        tile = x.load([batch, start, 0]).reshape(BLOCK, BLOCK_D)
+    else:
+        rows = start + tl.arange(0, BLOCK)
+        cols = tl.arange(0, BLOCK_D)
+        x_batch = x + batch.to(tl.int64) * stride_b
+        offsets = rows[:, None].to(tl.int64) * stride_n + cols[None, :] * stride_d
+        tile = tl.load(
+            x_batch + offsets, mask=(rows[:, None] < seq) & (cols[None, :] < d), other=0.0
+        )
+    return tile
+
+
+@triton.jit
+def store_tile(
+    x_ptr,  # (batch, seq, d), contiguous
+    tile,  # (BLOCK, BLOCK_D)
+    batch,
+    start,
+    seq,
+    d,
+    BLOCK: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    """Writes the part of a tile that lies inside the tensor."""
+    rows = start + tl.arange(0, BLOCK)
+    cols = tl.arange(0, BLOCK_D)
+    offsets = (batch.to(tl.int64) * seq + rows[:, None]) * d + cols[None, :]
+    mask = (rows[:, None] < seq) & (cols[None, :] < d)
+    tl.store(x_ptr + offsets, tile.to(x_ptr.dtype.element_ty), mask=mask)
+
+
+def describable(*tensors: Tensor) -> bool:
+    """Whether descriptors can read them: last dimension dense, the rest in steps of 16 bytes."""
+    return all(
+        t.stride(-1) == 1
+        and t.data_ptr() % 16 == 0
+        and all(s > 0 and s * t.element_size() % 16 == 0 for s in t.stride()[:-1])
+        for t in tensors
+    )
+
+
+def describe(t: Tensor, BLOCK_D: int) -> TensorDescriptor:
+    """A descriptor of (batch, seq, d); :func:`set_block_shapes` fills in the rows of a tile."""
+    return TensorDescriptor(t, list(t.shape), list(t.stride()), [1, 16, BLOCK_D])
+
+
+def set_block_shapes(arguments: dict) -> None:
+    """Give each descriptor among a kernel's arguments the tile that a configuration chose."""
+    for name, rows in (("q", "BLOCK_Q"), ("do", "BLOCK_Q"), ("k", "BLOCK_K"), ("v", "BLOCK_K")):
+        t = arguments.get(name)
+        if isinstance(t, TensorDescriptor):
+            t.block_shape = [1, arguments[rows], arguments["BLOCK_D"]]
+
+
+def strides(name: str, t: Tensor) -> dict[str, int]:
+    """The strides of t (batch, seq, d), in elements, under the names kernels give them."""
+    return {f"stride_{name}{dim}": s for dim, s in zip("bnd", t.stride(), strict=True)}
+
+
+def precision(t: Tensor) -> str:
+    """How ``tl.dot`` multiplies float32: exactly only where PyTorch does."""
+    if torch.get_float32_matmul_precision() != "highest":
+        return "tf32"
+    # three TF32 products keep float32's accuracy and, from sm_80 on, run on tensor cores
+    cores = t.is_cuda and torch.cuda.get_device_capability(t.device) >= (8, 0)
+    return "tf32x3" if cores else "ieee"
+
+
+def config(BLOCK_Q: int, BLOCK_K: int, num_warps: int, num_stages: int) -> triton.Config:
+    """One configuration to try."""
+    return triton.Config(
+        {"BLOCK_Q": BLOCK_Q, "BLOCK_K": BLOCK_K},
+        num_warps=num_warps,
+        num_stages=num_stages,
+        pre_hook=set_block_shapes,
+    )
+
+
+Choices = dict[tuple[int, int], list[triton.Config]]
+
+
+def tuned(kernel: Any, choices: Choices) -> dict[tuple[int, int], Any]:
+    """The kernel, autotuned over a list for each (bytes an element, largest head dimension)."""
+    key = ["seq_q", "seq_k", "head_dim", "IS_CAUSAL", "DESCRIPTORS"]
+    return {sizes: triton.autotune(configs, key=key)(kernel) for sizes, configs in choices.items()}
+
+
+def launch(
+    kernel: Any,
+    tuned: dict[tuple[int, int], Any],
+    t: Tensor,
+    rows: int,
+    block: str,
+    **arguments: Any,
+) -> None:
+    """Launch one program for each tile of ``rows`` in each batch entry of t (batch, seq, d).
+
+    ``block`` names the tile size, "BLOCK_Q" or "BLOCK_K". Trying configurations costs a second or so
+    for every new shape, so lengths below 1024, and machines without a GPU, take fixed tiles.
+    The grid has one axis, because the others hold 65535 programs at most.
+    """
+
+    def grid(meta: dict[str, int]) -> tuple[int]:
+        return (t.shape[0] * triton.cdiv(rows, meta[block]),)
+
+    sizes = (t.element_size(), max(64, arguments["BLOCK_D"]))
+    if t.is_cuda and max(arguments["seq_q"], arguments["seq_k"]) >= 1024:
+        tuned[sizes][grid](**arguments)
+        return
+    arguments |= _fixed_tiles(t, sizes)
+    set_block_shapes(arguments)
+    kernel[grid](**arguments)
+
+
+def _fixed_tiles(t: Tensor, sizes: tuple[int, int]) -> dict[str, int]:
+    """Tiles that fit every chip; the interpreter is fastest with few large ones."""
+    block = 64
+    if t.is_cuda:
+        # below sm_80 products are made without tensor cores, in registers that 64 x 64 would fill
+        small = torch.cuda.get_device_capability(t.device) < (8, 0)
+        narrow = sizes in ((2, 64), (2, 128))
+        block = 64 if narrow and not small else 16 if sizes == (4, 256) else 32
+    return {"BLOCK_Q": block, "BLOCK_K": block, "num_warps": 4, "num_stages": 1}
