@@ -171,6 +171,7 @@ PLACES = {
     "solutions/mutants/wrong.py": "# course: instructor\n{mutant}\n",
     "solutions/hidden/test_x.py": "# course: instructor\n{hidden_test}\n",
     "solutions/softmax/__pycache__/leaky.cpython-311.pyc": "{cached}",
+    "solutions/softmax/__pycache__/kernel.ttir": "{cached_kernel}",
     "solutions/softmax/left.pyc": "{cached_beside}",
     "solutions/softmax/.ipynb_checkpoints/leaky-checkpoint.py": "{checkpoint}",
     "solutions/outputs/result.csv": "{result}",

@@ -182,6 +182,12 @@ MALFORMED = {
         1,
         "at module level and needs a stub",
     ),
+    "between a decorator and its function": (
+        "@triton.jit\n### BEGIN SOLUTION hw1-1 t\ndef f():\n    pass\n### END SOLUTION\n"
+        "### BEGIN STUB\n# def f():\n#     pass\n### END STUB\n",
+        2,
+        "not indented like the code",
+    ),
     "class level": (f"class A:\n{SOLUTION}", 2, "in class A and needs a stub"),
     "lower case": (SOLUTION.replace("BEGIN SOLUTION", "begin solution"), 1, "looks like a marker"),
     "two hashes": (SOLUTION.replace("### END", "## END"), 3, "looks like a marker"),

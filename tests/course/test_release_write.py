@@ -184,6 +184,15 @@ def test_a_link_is_never_written_through(root: Path, tmp_path: Path) -> None:
     assert files(out) == files(GOLDEN / "expected")
 
 
+def test_a_link_to_the_same_bytes_is_not_the_file(tmp_path: Path) -> None:
+    wanted = {"a.py": tree.File(b"a")}
+    (tmp_path / "elsewhere").write_bytes(b"a")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.py").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModifiedFiles):
+        write(wanted, tmp_path / "out")
+
+
 @pytest.mark.parametrize("place", ["softmax", "softmax/given.py"])
 def test_a_file_and_a_folder_in_each_others_place(root: Path, tmp_path: Path, place: str) -> None:
     out = tmp_path / "out"
