@@ -91,7 +91,8 @@ def test_each_exercise_is_checked_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_it_keeps_the_rules(path: Path) -> None:
-    assert problems(read(path.read_text()), path.stem) == []
+    found = problems(read(path.read_text()), path.stem)
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
