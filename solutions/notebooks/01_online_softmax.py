@@ -619,8 +619,8 @@ check("nb01-8", bytes_moved, gb_per_s)
 pictures.bandwidth()
 
 # %% [markdown]
-# **Checkpoint.** A softmax of 16384 x 8192 in fp32 takes 1 ms. How many GB/s is that, counting one
-# read and one write, and how many did an online kernel really move?
+# **Checkpoint.** Suppose a softmax of 16384 x 8192 in fp32 takes 1 ms. How many GB/s is that,
+# counting one read and one write, and how many did an online kernel really move?
 #
 # <details><summary>Answer</summary>
 #
