@@ -335,9 +335,9 @@ check("nb04-4", causal_row_tile)
 # positions in the sequence, not in the tile.
 # </details>
 #
-# <details><summary>Row 0 of the output should be V[0], and is something else</summary>
+# <details><summary>The very first row is NaN</summary>
 #
-# Query 0 sees key 0 and nothing else. A strict comparison hides the diagonal itself.
+# Query 0 sees key 0 and nothing else. If the comparison hides the diagonal itself, nothing is left.
 # </details>
 
 # %% [markdown]
