@@ -3,7 +3,8 @@
 #   course/environment.sh -m course.cli doctor
 # The active environment is used when it has a supported torch and triton, which are then never
 # touched; otherwise .venv is made. COURSE_EXTRAS="dev" adds the extras of pyproject.toml.
-# COURSE_VENV=.venv names the folder to make; COURSE_ISOLATED=1 ignores the active environment.
+# For tests of other versions: COURSE_ISOLATED=1 ignores the active environment, COURSE_VENV names
+# the folder to make, COURSE_VERSIONS replaces the default triton, COURSE_CPU=1 ignores a GPU.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
@@ -69,7 +70,7 @@ new_python() {
   return 1
 }
 
-has_gpu() { [ -e /dev/nvidia0 ] || nvidia-smi -L 2>/dev/null | grep -q "GPU 0"; }
+has_gpu() { [ -z "${COURSE_CPU:-}" ] && { [ -e /dev/nvidia0 ] || nvidia-smi -L 2>/dev/null | grep -q "GPU 0"; }; }
 
 use_active() {
   say "Using $1, which has torch and triton."
@@ -90,17 +91,18 @@ make_venv() {
   local python
   python="$(new_python)" || return 1
   [ -x "$venv/bin/python" ] || step "Making $venv with $("$python" -V)" "$python" -m venv "$venv"
-  local begin=(--no-deps torch==2.13.0) triton=()
-  [ "$(uname -s)" = Linux ] && triton=(triton==3.7.1)
+  local begin=(--no-deps torch==2.13.0) versions="${COURSE_VERSIONS:-triton==3.7.1}"
+  [ "$(uname -s)" = Linux ] || versions=""
   # Without a GPU, the build without CUDA. Alone, because an index that cannot be reached costs
   # 9 s a package, and what it needs comes with the course.
   has_gpu || begin+=(--extra-index-url https://download.pytorch.org/whl/cpu)
   step "Installing PyTorch" "$venv/bin/python" -m pip install -q "${begin[@]}"
+  # shellcheck disable=SC2086  # one requirement a word
   step "Installing the course and what it needs (a minute or two; with a GPU several GB)" \
-    "$venv/bin/python" -m pip install -q ${triton[@]+"${triton[@]}"} -e ".${extras:+[$extras]}"
+    "$venv/bin/python" -m pip install -q $versions -e ".${extras:+[$extras]}"
 }
 
-key="$(candidates | tr '\n' ' ')$(cksum pyproject.toml) ${COURSE_ISOLATED:-}"
+key="$(candidates | tr '\n' ' ')$(cksum pyproject.toml) ${COURSE_ISOLATED:-} ${COURSE_VERSIONS:-}"
 python=""
 if [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" = "$key" ]; then
   python="$(tail -n 1 "$stamp")"

@@ -132,7 +132,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report.exercise, report.points = name, points
     report.unproven = report.skipped and "unproven here" in str(report.longrepr)
     if name and report.failed and call.excinfo is not None:
-        report.message = f"{name} {in_words(call.excinfo.value)}"
+        # pytest adds the source of the assertion to its message
+        report.message = f"{name} {in_words(call.excinfo.value)}".split("\nassert ")[0]
         if item.config.option.verbose < 2:
             report.longrepr = f"{report.message}\n(pytest -vv shows where)"
     return report

@@ -85,6 +85,7 @@ def test_unfinished_work(folder: Path) -> None:
     assert found["hw2-1"]["earned"] == 3
 
 
+@pytest.mark.slow
 def test_tests_that_take_the_run_down_fail_alone(folder: Path) -> None:
     tests = folder / "tests/test_tiny.py"
     ending = tests.read_text().replace('doubles(subject, "b")', "import os; os._exit(3)")
