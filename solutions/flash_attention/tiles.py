@@ -5,8 +5,6 @@ A tile comes through a tensor descriptor (TMA on Hopper and later, plain loads e
 inputs a descriptor cannot describe, through masked pointers; the kernels are the same.
 """
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -77,14 +75,6 @@ def describe(t: Tensor, BLOCK_D: int) -> TensorDescriptor:
     return TensorDescriptor(t, list(t.shape), list(t.stride()), [1, 16, BLOCK_D])
 
 
-def set_block_shapes(arguments: dict) -> None:
-    """Give each descriptor among a kernel's arguments the tile that a configuration chose."""
-    for name, rows in (("q", "BLOCK_Q"), ("do", "BLOCK_Q"), ("k", "BLOCK_K"), ("v", "BLOCK_K")):
-        t = arguments.get(name)
-        if isinstance(t, TensorDescriptor):
-            t.block_shape = [1, arguments[rows], arguments["BLOCK_D"]]
-
-
 def strides(name: str, t: Tensor) -> dict[str, int]:
     """The strides of t (batch, seq, d), in elements, under the names kernels give them."""
     return {f"stride_{name}{dim}": s for dim, s in zip("bnd", t.stride(), strict=True)}
@@ -97,60 +87,3 @@ def precision(t: Tensor) -> str:
     # three TF32 products keep float32's accuracy and, from sm_80 on, run on tensor cores
     cores = t.is_cuda and torch.cuda.get_device_capability(t.device) >= (8, 0)
     return "tf32x3" if cores else "ieee"
-
-
-def config(BLOCK_Q: int, BLOCK_K: int, num_warps: int, num_stages: int) -> triton.Config:
-    """One configuration to try."""
-    return triton.Config(
-        {"BLOCK_Q": BLOCK_Q, "BLOCK_K": BLOCK_K},
-        num_warps=num_warps,
-        num_stages=num_stages,
-        pre_hook=set_block_shapes,
-    )
-
-
-Choices = dict[tuple[int, int], list[triton.Config]]
-
-
-def tuned(kernel: Any, choices: Choices) -> dict[tuple[int, int], Any]:
-    """The kernel, autotuned over a list for each (bytes an element, largest head dimension)."""
-    key = ["seq_q", "seq_k", "head_dim", "IS_CAUSAL", "DESCRIPTORS"]
-    return {sizes: triton.autotune(configs, key=key)(kernel) for sizes, configs in choices.items()}
-
-
-def launch(
-    kernel: Any,
-    tuned: dict[tuple[int, int], Any],
-    t: Tensor,
-    rows: int,
-    block: str,
-    **arguments: Any,
-) -> None:
-    """Launch one program for each tile of ``rows`` in each batch entry of t (batch, seq, d).
-
-    ``block`` names the tile size, "BLOCK_Q" or "BLOCK_K". Trying configurations costs a second or so
-    for every new shape, so lengths below 1024, and machines without a GPU, take fixed tiles.
-    The grid has one axis, because the others hold 65535 programs at most.
-    """
-
-    def grid(meta: dict[str, int]) -> tuple[int]:
-        return (t.shape[0] * triton.cdiv(rows, meta[block]),)
-
-    sizes = (t.element_size(), max(64, arguments["BLOCK_D"]))
-    if t.is_cuda and max(arguments["seq_q"], arguments["seq_k"]) >= 1024:
-        tuned[sizes][grid](**arguments)
-        return
-    arguments |= _fixed_tiles(t, sizes)
-    set_block_shapes(arguments)
-    kernel[grid](**arguments)
-
-
-def _fixed_tiles(t: Tensor, sizes: tuple[int, int]) -> dict[str, int]:
-    """Tiles that fit every chip; the interpreter is fastest with few large ones."""
-    block = 64
-    if t.is_cuda:
-        # below sm_80 products are made without tensor cores, in registers that 64 x 64 would fill
-        small = torch.cuda.get_device_capability(t.device) < (8, 0)
-        narrow = sizes in ((2, 64), (2, 128))
-        block = 64 if narrow and not small else 16 if sizes == (4, 256) else 32
-    return {"BLOCK_Q": block, "BLOCK_K": block, "num_warps": 4, "num_stages": 1}

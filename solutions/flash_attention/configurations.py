@@ -1,0 +1,107 @@
+# course: given
+"""Which tiles to try: every kernel's list for each size of element and head dimension.
+
+Measured on an H200 first; the last entry of a list is small enough for chips without tensor cores.
+"""
+
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+Sizes = tuple[int, int]  # bytes an element, largest head dimension
+
+
+def set_block_shapes(arguments: dict) -> None:
+    """Give each descriptor among a kernel's arguments the tile that a configuration chose."""
+    for name, rows in (("q", "BLOCK_Q"), ("do", "BLOCK_Q"), ("k", "BLOCK_K"), ("v", "BLOCK_K")):
+        t = arguments.get(name)
+        if isinstance(t, TensorDescriptor):
+            t.block_shape = [1, arguments[rows], arguments["BLOCK_D"]]
+
+
+def config(BLOCK_Q: int, BLOCK_K: int, num_warps: int, num_stages: int) -> triton.Config:
+    """One configuration to try."""
+    return triton.Config(
+        {"BLOCK_Q": BLOCK_Q, "BLOCK_K": BLOCK_K},
+        num_warps=num_warps,
+        num_stages=num_stages,
+        pre_hook=set_block_shapes,
+    )
+
+
+# fmt: off
+FORWARD = {  # queries, keys, warps, stages
+    (2, 64): [config(64, 128, 4, 2), config(64, 128, 4, 3),
+              config(128, 64, 4, 3), config(32, 32, 4, 2)],
+    (2, 128): [config(128, 64, 4, 2), config(128, 128, 8, 2),
+               config(64, 64, 4, 2), config(32, 32, 4, 2)],
+    (2, 256): [config(64, 32, 4, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
+    (4, 64): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
+    (4, 128): [config(64, 32, 8, 1), config(32, 32, 8, 1)],
+    (4, 256): [config(16, 16, 4, 1)],
+}
+DQ = {  # queries, keys, warps, stages
+    (2, 64): [config(128, 64, 8, 2), config(64, 128, 4, 2),
+              config(64, 64, 4, 2), config(32, 32, 4, 2)],
+    (2, 128): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 2)],
+    (2, 256): [config(64, 32, 4, 1), config(64, 64, 8, 2), config(32, 32, 4, 1)],
+    (4, 64): [config(64, 32, 4, 2), config(32, 32, 4, 2), config(32, 32, 4, 1)],
+    (4, 128): [config(32, 32, 8, 1)],
+    (4, 256): [config(16, 16, 4, 1)],
+}
+DKDV = {  # queries, keys, warps, stages
+    (2, 64): [config(128, 64, 4, 2), config(64, 64, 4, 2), config(32, 32, 4, 2)],
+    (2, 128): [config(64, 128, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 2)],
+    (2, 256): [config(64, 64, 8, 1), config(32, 64, 8, 2), config(32, 32, 4, 1)],
+    (4, 64): [config(32, 32, 4, 2), config(32, 64, 4, 2), config(32, 32, 4, 1)],
+    (4, 128): [config(32, 32, 8, 1)],
+    (4, 256): [config(16, 16, 4, 1)],
+}
+# fmt: on
+
+
+def tuned(kernel: Any, choices: dict[Sizes, list[triton.Config]]) -> dict[Sizes, Any]:
+    """The kernel, autotuned over a list for each (bytes an element, largest head dimension)."""
+    key = ["seq_q", "seq_k", "head_dim", "IS_CAUSAL", "DESCRIPTORS"]
+    return {sizes: triton.autotune(configs, key=key)(kernel) for sizes, configs in choices.items()}
+
+
+def launch(
+    kernel: Any,
+    tuned: dict[Sizes, Any],
+    t: Tensor,
+    rows: int,
+    block: str,
+    **arguments: Any,
+) -> None:
+    """Launch one program for each tile of ``rows`` in each batch entry of t (batch, seq, d).
+
+    ``block`` names the tile size, "BLOCK_Q" or "BLOCK_K". Trying configurations takes a second for
+    every new shape, so lengths below 1024, and machines without a GPU, take fixed tiles.
+    The grid has one axis, because the others hold 65535 programs at most.
+    """
+
+    def grid(meta: dict[str, int]) -> tuple[int]:
+        return (t.shape[0] * triton.cdiv(rows, meta[block]),)
+
+    sizes = (t.element_size(), max(64, arguments["BLOCK_D"]))
+    if t.is_cuda and max(arguments["seq_q"], arguments["seq_k"]) >= 1024:
+        tuned[sizes][grid](**arguments)
+        return
+    arguments |= _fixed_tiles(t, sizes)
+    set_block_shapes(arguments)
+    kernel[grid](**arguments)
+
+
+def _fixed_tiles(t: Tensor, sizes: Sizes) -> dict[str, int]:
+    """Tiles that fit every chip; the interpreter is fastest with few large ones."""
+    block = 64
+    if t.is_cuda:
+        # below sm_80 products are made without tensor cores, in registers that 64 x 64 would fill
+        small = torch.cuda.get_device_capability(t.device) < (8, 0)
+        narrow = sizes in ((2, 64), (2, 128))
+        block = 64 if narrow and not small else 16 if sizes == (4, 256) else 32
+    return {"BLOCK_Q": block, "BLOCK_K": block, "num_warps": 4, "num_stages": 1}
