@@ -19,9 +19,9 @@ def assert_counted(name: str, got: object, parts: dict[str, int], size: int = 1)
     message = f"{name}: expected {expected}, got {got:g}."
     if got * size == expected:
         raise AssertionError(f"{message} That is a count of elements: how many bytes is each?")
-    for part, amount in parts.items():
-        if got == expected - amount:
-            raise AssertionError(f"{message} The difference is exactly one thing: {part}.")
-        if got == expected + amount:
-            raise AssertionError(f"{message} One thing seems to be counted twice: {part}.")
+    missing = " or ".join(part for part, amount in parts.items() if got == expected - amount)
+    twice = " or ".join(part for part, amount in parts.items() if got == expected + amount)
+    if missing or twice:
+        guess = f"Missing: {missing}." if missing else f"Counted twice: {twice}."
+        raise AssertionError(f"{message} {guess}")
     raise AssertionError(message)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from course.bench.memory import peak_bytes
+from course.check.case import case
 from course.check.close import assert_matches
 from course.check.counted import assert_counted
 from course.check.fresh import Guarded, surrounded
@@ -53,9 +54,9 @@ def elementwise(scale_shift_relu_kernel: Kernel) -> str:
     for n, a, b in ((64, 2.0, 0.5), (1, -1.0, 3.0), (63, -0.7, -0.1), (1000, 1.5, 0.2)):
         x, y = surrounded(_random(n)), Guarded(n)
         scale_shift_relu_kernel[(triton.cdiv(n, 128),)](x, y.tensor, n, a, b, BLOCK=128)
-        name = f"y (n={n}, a={a}, b={b})"
-        assert_matches(name, y.tensor, lambda x, a, b: torch.relu(a * x + b), x, a, b)
-        y.check(name)
+        with case(f"n={n}, a={a}, b={b}"):
+            assert_matches("y", y.tensor, lambda x, a, b: torch.relu(a * x + b), x, a, b)
+            y.check("y")
     return "one load and one store for three operations; 2 n elements moved, not 6 n"
 
 
@@ -81,7 +82,8 @@ def blocks(matmul_by_blocks: Callable) -> str:
         watch = _Products()
         with watch:
             got = matmul_by_blocks(P, V, BLOCK)
-        assert_matches(f"P V (d2={d2}, BLOCK={BLOCK})", got, torch.matmul, P, V)
+        with case(f"d2={d2}, BLOCK={BLOCK}"):
+            assert_matches("P V", got, torch.matmul, P, V)
         assert watch.widest <= BLOCK, (
             f"a product took {watch.widest} columns of P at once; with BLOCK={BLOCK} it may take "
             f"{BLOCK}"
@@ -101,19 +103,22 @@ def one_step(step: Callable) -> str:
         for name, before, now in zip(("m", "l", "acc"), given, (m, l, acc), strict=True):
             assert torch.equal(before, now), f"step changed the {name} it was given"
         m, l, acc = result
-        after = f"after columns 0 to {end - 1}: "
         exact = x[:, :end].amax(-1, keepdim=True)
-        assert isinstance(m, Tensor) and m.shape == (6, 1), f"{after}m should have shape (6, 1)"
-        assert torch.equal(m, exact), (
-            f"{after}m should be the largest value so far, {exact.flatten().tolist()}, "
-            f"is {m.flatten().tolist()}"
-        )
-        for name, got, reference in (("l", l, _sum), ("acc", acc, _weighted_sum)):
-            assert_matches(f"{after}{name}", got, reference, x[:, :end], V[:end])
+        with case(f"columns 0 to {end - 1} seen"):
+            assert isinstance(m, Tensor) and m.shape == (6, 1), "m should have shape (6, 1)"
+            assert torch.equal(m, exact), (
+                f"m should be the largest value so far, {_values(exact)}; it is {_values(m)}"
+            )
+            assert_matches("l", l, _sum, x[:, :end])
+            assert_matches("acc", acc, _weighted_sum, x[:, :end], V[:end])
     return "m, l and acc are right after every block, whether it raises the maximum or not"
 
 
-def _sum(x: Tensor, V: Tensor) -> Tensor:
+def _values(t: Tensor) -> str:
+    return ", ".join(f"{value:.4g}" for value in t.flatten().tolist())
+
+
+def _sum(x: Tensor) -> Tensor:
     return torch.exp(x - x.amax(-1, keepdim=True)).sum(-1, keepdim=True)
 
 
@@ -125,11 +130,12 @@ def _weighted_sum(x: Tensor, V: Tensor) -> Tensor:
 def whole_pass(one_pass: Callable) -> str:
     for d1, d2, d3, BLOCK in ((3, 16, 4, 16), (3, 64, 4, 16), (5, 1, 4, 16), (4, 63, 3, 16)):
         x, V = _rows(d1, d2), _random(d2, d3, seed=1)
-        got = one_pass(x, V, BLOCK)
-        assert_matches(f"result (d2={d2}, BLOCK={BLOCK})", got, softmax_matmul, x, V)
+        with case(f"d2={d2}, BLOCK={BLOCK}"):
+            assert_matches("the result", one_pass(x, V, BLOCK), softmax_matmul, x, V)
     x, V = _rows(32, 512), _random(512, 4, seed=1)
     x[0, 300] = 1e4
-    assert_matches("result (one huge value)", one_pass(x, V, 32), softmax_matmul, x, V)
+    with case("one huge value"):
+        assert_matches("the result", one_pass(x, V, 32), softmax_matmul, x, V)
     alive, whole = peak_bytes(lambda: one_pass(x, V, 32), x, V), x.numel() * x.element_size()
     assert alive < whole, (
         f"too much memory was alive: {alive} bytes at once beside x of {whole} bytes. Was "
@@ -145,24 +151,24 @@ def kernel(fused_kernel: Kernel) -> str:
         x[0, d2 // 2] = 1e4
         x, V, o = surrounded(x), surrounded(_random(d2, D3, seed=1)), Guarded(d1, D3)
         fused_kernel[(d1 // B1,)](x, V, o.tensor, d2, D3=D3, BLOCK_1=B1, BLOCK_2=B2)
-        name = f"o (d1={d1}, d2={d2}, D3={D3}, BLOCK_1={B1}, BLOCK_2={B2})"
-        assert_matches(name, o.tensor, softmax_matmul, x, V)
-        o.check(name)
+        with case(f"d1={d1}, d2={d2}, D3={D3}, BLOCK_1={B1}, BLOCK_2={B2}"):
+            assert_matches("o", o.tensor, softmax_matmul, x, V)
+            o.check("o")
     return "softmax and matmul in one pass, far from zero and with a huge value too"
 
 
 @checker("nb02-7")
 def tile_bytes(tiled_bytes: Callable) -> str:
     for d1, d2, d3, BLOCK_1, size in (
-        (32, 8, 2, 16, 4),
-        (64, 24, 16, 16, 2),
+        (64, 8, 2, 16, 4),
+        (96, 24, 16, 16, 2),
         (2048, 64, 512, 64, 4),
     ):
         programs = d1 // BLOCK_1
         parts = {
             "reading x": size * d1 * d2,
-            "reading V once": size * d2 * d3,
-            "reading V again in every further program": size * (programs - 1) * d2 * d3,
+            "reading V in the first program": size * d2 * d3,
+            "reading V in all the other programs": size * (programs - 1) * d2 * d3,
             "writing the result": size * d1 * d3,
         }
         got = tiled_bytes(d1, d2, d3, BLOCK_1, size)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from course.check.case import case
 from course.check.close import assert_matches
 from course.check.counted import assert_counted
 from course.check.fresh import nan_memory, surrounded
@@ -30,24 +31,23 @@ def _judge(attention: Attention, q: Tensor, k: Tensor, v: Tensor, what: str) -> 
     for is_causal in (False, True):
         with nan_memory():
             o = attention(q, k, v, is_causal)
-        case = f"{what}, {'causal' if is_causal else 'not causal'}"
-        assert_matches(
-            f"o ({case}, {len(q)} queries, {len(k)} keys)", o, oracle, q, k, v, is_causal
-        )
+        shape = f"{len(q)} queries, {len(k)} keys, d={q.shape[1]}"
+        with case(f"{shape}{what}{', causal' if is_causal else ''}"):
+            assert_matches("o", o, oracle, q, k, v, is_causal)
 
 
 def _all_inputs(attention: Attention) -> None:
     for seq_q, seq_k, d in ((1, 1, 16), (4, 8, 32), (7, 3, 16), (3, 11, 40)):
         q, k, v = (surrounded(_random(n, d, seed=s)) for s, n in enumerate((seq_q, seq_k, seq_k)))
-        _judge(attention, q, k, v, f"d={d}")
+        _judge(attention, q, k, v, "")
     far = torch.ones(5, 16)
-    q, k, v = (surrounded(t) for t in (far, -12.5 * far + _random(5, 16), _random(5, 16, seed=1)))
-    _judge(attention, q, k, v, "scores around -50")
+    q, k, v = (surrounded(t) for t in (far, -30 * far + _random(5, 16), _random(5, 16, seed=1)))
+    _judge(attention, q, k, v, ", scores around -120")
     q, k, v = (surrounded(_random(6, 24, seed=s), strides=(3, 20)) for s in range(3))
-    _judge(attention, q, k, v, "strided")
+    _judge(attention, q, k, v, ", strided")
     device = prepare().device
     q, k, v = (_random(6, 16, seed=s, dtype=torch.float16).to(device) for s in range(3))
-    _judge(attention, q, k, v, "float16")
+    _judge(attention, q, k, v, ", float16")
 
 
 def _kernel_did_it(name: str, attention: Attention) -> None:
@@ -110,9 +110,9 @@ def count(naive_bytes: Callable, per_query_bytes: Callable) -> str:
             "reading all of v, in each program": N * thin,
             "writing o": thin,
         }
-        case = f"({N}, {d}, {size})"
-        assert_counted(f"naive_bytes{case}", naive_bytes(N, d, size), naive, size)
-        assert_counted(f"per_query_bytes{case}", per_query_bytes(N, d, size), program, size)
+        of = f"({N}, {d}, {size})"
+        assert_counted(f"naive_bytes{of}", naive_bytes(N, d, size), naive, size)
+        assert_counted(f"per_query_bytes{of}", per_query_bytes(N, d, size), program, size)
     return "4 N² + 6 N d elements against 2 N² d + 2 N d: without the matrix, but not for free"
 
 
