@@ -11,6 +11,8 @@ import triton
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+L2_BYTES = 32 << 20  # what a group of batch entries may take: half of an H200's, an A100's 40 MB
+
 Sizes = tuple[int, int]  # bytes an element, largest head dimension
 
 
@@ -87,8 +89,14 @@ def launch(
     def grid(meta: dict[str, int]) -> tuple[int]:
         return (t.shape[0] * triton.cdiv(rows, meta[block]),)
 
+    seq = max(arguments["seq_q"], arguments["seq_k"])
+    # two tensors of each batch entry are read by all its programs
+    entry_bytes = 2 * seq * arguments["BLOCK_D"] * t.element_size()
+    arguments["batches"] = t.shape[0]
+    arguments["group"] = max(1, L2_BYTES // entry_bytes)
+
     sizes = (t.element_size(), max(64, arguments["BLOCK_D"]))
-    if t.is_cuda and max(arguments["seq_q"], arguments["seq_k"]) >= 1024:
+    if t.is_cuda and seq >= 1024:
         tuned[sizes][grid](**arguments)
         return
     arguments |= _fixed_tiles(t, sizes)
@@ -104,4 +112,6 @@ def _fixed_tiles(t: Tensor, sizes: Sizes) -> dict[str, int]:
         small = torch.cuda.get_device_capability(t.device) < (8, 0)
         narrow = sizes in ((2, 64), (2, 128))
         block = 64 if narrow and not small else 16 if sizes == (4, 256) else 32
-    return {"BLOCK_Q": block, "BLOCK_K": block, "num_warps": 4, "num_stages": 1}
+    # 8 warps: products without tensor cores fill the registers of 4 even at 32 x 32
+    warps = 8 if block == 32 else 4
+    return {"BLOCK_Q": block, "BLOCK_K": block, "num_warps": warps, "num_stages": 1}

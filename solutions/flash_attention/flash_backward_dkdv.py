@@ -17,6 +17,7 @@ from flash_attention.tiles import (
     describable,
     describe,
     load_tile,
+    place,
     precision,
     store_tile,
     strides,
@@ -65,16 +66,17 @@ def _dkdv_kernel(
     stride_kb, stride_kn, stride_kd,
     stride_vb, stride_vn, stride_vd,
     stride_dob, stride_don, stride_dod,
+    batches, group,  # see place()
     seq_q, seq_k, head_dim,
     scale,  # 1 / sqrt(head_dim)
     IS_CAUSAL: tl.constexpr, DESCRIPTORS: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
     LOG2_E: tl.constexpr = 1.4426950408889634
-    # heaviest first: with causal masking the first keys are seen by the most queries
+    # with causal masking the first keys are seen by the most queries
     tiles = tl.cdiv(seq_k, BLOCK_K)
-    batch = tl.program_id(0) // tiles
-    start_k = tl.program_id(0) % tiles * BLOCK_K
+    rank, batch = place(tl.program_id(0), tiles, batches, group)
+    start_k = rank * BLOCK_K
     keys = start_k + tl.arange(0, BLOCK_K)
     k_tile = load_tile(k, batch, start_k, stride_kb, stride_kn, stride_kd, seq_k, head_dim,
                        BLOCK_K, BLOCK_D, DESCRIPTORS)

@@ -17,6 +17,7 @@ from flash_attention.tiles import (
     describable,
     describe,
     load_tile,
+    place,
     precision,
     store_tile,
     strides,
@@ -62,17 +63,16 @@ def _dq_kernel(
     stride_kb, stride_kn, stride_kd,
     stride_vb, stride_vn, stride_vd,
     stride_dob, stride_don, stride_dod,
+    batches, group,  # see place()
     seq_q, seq_k, head_dim,
     scale,  # 1 / sqrt(head_dim)
     IS_CAUSAL: tl.constexpr, DESCRIPTORS: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
     LOG2_E: tl.constexpr = 1.4426950408889634
-    # in the order of the forward pass
     tiles = tl.cdiv(seq_q, BLOCK_Q)
-    batch = tl.program_id(0) // tiles
-    tile = tiles - 1 - tl.program_id(0) % tiles
-    start_q = tile * BLOCK_Q
+    rank, batch = place(tl.program_id(0), tiles, batches, group)
+    start_q = (tiles - 1 - rank) * BLOCK_Q
     rows = start_q + tl.arange(0, BLOCK_Q)
     q_tile = load_tile(q, batch, start_q, stride_qb, stride_qn, stride_qd, seq_q, head_dim,
                        BLOCK_Q, BLOCK_D, DESCRIPTORS)

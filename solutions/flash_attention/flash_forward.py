@@ -18,6 +18,7 @@ from flash_attention.tiles import (
     describable,
     describe,
     load_tile,
+    place,
     precision,
     store_tile,
     strides,
@@ -68,17 +69,16 @@ def flash_fwd_kernel(
     stride_qb, stride_qn, stride_qd,  # elements
     stride_kb, stride_kn, stride_kd,
     stride_vb, stride_vn, stride_vd,
+    batches, group,  # see place()
     seq_q, seq_k, head_dim,
     scale_log2,  # log2(e) / sqrt(head_dim): exp2 is the hardware's own exponential
     IS_CAUSAL: tl.constexpr, DESCRIPTORS: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
-    # programs of one batch entry follow each other, so that its keys stay in the L2 cache;
-    # heaviest first: with causal masking the last query tile sees the most keys
+    # with causal masking the last query tile sees the most keys
     tiles = tl.cdiv(seq_q, BLOCK_Q)
-    batch = tl.program_id(0) // tiles
-    tile = tiles - 1 - tl.program_id(0) % tiles
-    start_q = tile * BLOCK_Q
+    rank, batch = place(tl.program_id(0), tiles, batches, group)
+    start_q = (tiles - 1 - rank) * BLOCK_Q
     rows = start_q + tl.arange(0, BLOCK_Q)
     q_tile = load_tile(q, batch, start_q, stride_qb, stride_qn, stride_qd, seq_q, head_dim,
                        BLOCK_Q, BLOCK_D, DESCRIPTORS)

@@ -60,6 +60,19 @@ def store_tile(
     tl.store(x_ptr + offsets, tile.to(x_ptr.dtype.element_ty), mask=mask)
 
 
+@triton.jit
+def place(pid, tiles, batches, group):
+    """Which tile, counted from the heaviest, of which batch entry the program works on.
+
+    A group of batch entries is finished before the next begins, so that what its programs read
+    again and again stays in the L2 cache; inside it the heaviest tiles of all entries come first.
+    """
+    first = pid // (group * tiles) * group
+    size = min(batches - first, group)
+    within = pid % (group * tiles)
+    return within // size, first + within % size
+
+
 def describable(*tensors: Tensor) -> bool:
     """Whether descriptors can read them: last dimension dense, the rest in steps of 16 bytes."""
     return all(
