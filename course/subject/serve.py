@@ -5,12 +5,15 @@ import os
 import sys
 from typing import Any
 
+import torch
+
 from course import device
 
-device.prepare()
+if device.prepare().interpreted:
+    torch.set_num_threads(1)
 
-from course.subject import probe, wire  # noqa: E402  (triton may be imported only now)
-from course.subject.load import load  # noqa: E402
+from course.subject import probe, wire
+from course.subject.load import load
 
 
 def _answer(request: dict[str, Any]) -> Any:

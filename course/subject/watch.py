@@ -16,7 +16,8 @@ _NOT_ARITHMETIC = frozenset((
     "empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "zeros", "new_zeros",
     "zeros_like", "ones", "ones_like", "full", "new_full", "full_like", "fill_", "zero_", "copy_",
     "clone", "_to_copy", "to", "detach", "alias", "view", "_unsafe_view", "_reshape_alias",
-    "reshape", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select", "split",
+    "reshape", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select",
+    "split",
     "unbind", "as_strided", "contiguous", "set_", "lift_fresh", "_local_scalar_dense", "resize_",
 ))
 # fmt: on
@@ -43,6 +44,10 @@ class Watch(TorchDispatchMode):
         self.ops, self.kernels, self.peak, self._start = [], [], 0, self.live
         with _patched_launches(self, noop), self:
             yield self
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # skipping imports torch's compiler: a second of CPU time for nothing
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         result = func(*args, **(kwargs or {}))

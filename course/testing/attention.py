@@ -72,7 +72,7 @@ def condition(Q: Tensor, K: Tensor, causal: bool) -> float:
 def assert_saves_what_it_should(
     reply: Reply, Q: Tensor, K: Tensor, V: Tensor, causal: bool
 ) -> None:
-    """Exactly Q, K, V, O and one L of Q's shape without its last dimension, in natural logarithm."""
+    """Exactly Q, K, V, O and one L (natural logarithm) of Q's shape without its last dimension."""
     wanted = sorted([tuple(t.shape) for t in (Q, K, V, reply.output)] + [tuple(Q.shape[:-1])])
     got = sorted(tuple(t.shape) for t in reply.saved)
     assert got == wanted, f"saved for backward: shapes {got}; expected Q, K, V, O and L: {wanted}"

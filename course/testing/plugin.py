@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from course import device
 from course.check.registry import in_words
@@ -15,6 +16,8 @@ from course.testing.results import Results
 TIME_LIMIT = 60  # seconds a test, under the interpreter
 
 MACHINE = device.prepare()
+if MACHINE.interpreted:
+    torch.set_num_threads(1)  # the tensors are small; more threads only wait for each other
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,8 +96,6 @@ def why_not(tier: str, dtype: str) -> str:
         if MACHINE.interpreted:
             return f"Triton's interpreter computes {dtype} wrongly: needs a GPU"
         if MACHINE.device == "cuda":
-            import torch
-
             least = (8, 0) if dtype.startswith("b") else (8, 9)
             if torch.cuda.get_device_capability() < least:
                 return f"this GPU has no {dtype}"
