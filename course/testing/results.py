@@ -14,6 +14,7 @@ class Results:
         self._file = Path(file) if file else None
         self._points: dict[str, dict[str, int]] = {}
         self._outcomes: dict[str, dict[str, list[str]]] = {}
+        self._reasons: dict[str, str] = {}  # of the first failure of an exercise
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file:
@@ -45,6 +46,9 @@ class Results:
         if name:
             self._points.setdefault(name, {})[function] = report.points
             self._outcomes.setdefault(name, {}).setdefault(function, []).append(outcome)
+            if outcome == "failed":
+                words = message.removeprefix(f"{name} ")
+                self._reasons.setdefault(name, words if len(words) < 80 else "failed, see above")
         self._write(
             {
                 "nodeid": report.nodeid,
@@ -67,7 +71,9 @@ class Results:
             flat = [outcome for outcomes in by_test.values() for outcome in outcomes]
             earned = possible if "passed" in flat and "failed" not in flat else 0
             unproven = flat.count("unproven")
-            note = f"  ({unproven} of {len(flat)} tests unproven here)" if unproven else ""
-            terminalreporter.write_line(f"{name:8} {earned:3} / {possible}{note}")
+            note = self._reasons.get(name, "")
+            if not note and unproven:
+                note = f"({unproven} of {len(flat)} tests unproven here)"
+            terminalreporter.write_line(f"{name:8} {earned:3} / {possible}  {note}".rstrip())
             earned_total, possible_total = earned_total + earned, possible_total + possible
         terminalreporter.write_line(f"{'total':8} {earned_total:3} / {possible_total}")
