@@ -135,7 +135,7 @@ def _ladder(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> st
         speed = naive.get(row["seq_len"], float("nan")) / row["forward_ms"]
         values = [row["seq_len"], row["rung"], row["forward_ms"], speed, row["forward_peak_MiB"]]
         rows.append([*values, _status(row)])
-    header = ["S", "rung", "ms", "times as fast as naive", "peak MiB besides inputs", ""]
+    header = ["S", "rung", "ms", "times as fast as naive", "peak MiB", ""]
     text += markdown_table(header, rows)
     title = "Growth with the sequence length"
     chart = plots.scaling_chart(frame, "seq_len", "forward_ms", "rung", title, source)
@@ -189,8 +189,11 @@ def _copy_softmax(frame: pd.DataFrame, source: str, pictures: Path, prefix: str)
     for _, row in frame.iterrows():
         share = copies.get((row["batch"], row["d1"], row["d2"]), float("nan")) / row["ms"]
         shape = f"{row['batch']} x {row['d1']} x {row['d2']}"
-        rows.append([shape, row["kernel"], row["ms"], row["GB_per_s"], share, _status(row)])
-    return text + markdown_table(["shape", "kernel", "ms", "GB/s", "speed (copy = 1)", ""], rows)
+        values = [shape, row["kernel"], row["tile"], row["ms"], row["GB_per_s"], share]
+        rows.append([*values, _status(row)])
+    return text + markdown_table(
+        ["shape", "kernel", "tile", "ms", "GB/s", "speed (copy = 1)", ""], rows
+    )
 
 
 _SECTIONS: dict[str, Callable[[pd.DataFrame, str, Path, str], str]] = {

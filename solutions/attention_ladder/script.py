@@ -98,8 +98,8 @@ def measure_rungs(
     return rows
 
 
-def _judge(q: Tensor, k: Tensor, v: Tensor, got: object) -> None:
-    assert isinstance(got, Tensor), f"expected a tensor, got {type(got).__name__}"
+def _judge(q: Tensor, k: Tensor, v: Tensor, name: str, got: object) -> None:
+    assert isinstance(got, Tensor), f"{name}: expected a tensor, got {type(got).__name__}"
     assert_matches("o", got, oracle.attention, q, k, v, False)
 
 
