@@ -153,6 +153,9 @@ check("nb02-2", scale_shift_relu_kernel)
 #
 # Each has an answer. The first: a matmul can take its columns a block at a time. The second:
 # what was computed too early can be corrected later.
+#
+# **Checkpoint.** Fusing elementwise operations needs no idea, only a kernel. Fusing softmax with
+# what follows needs two, and they are the next two sections.
 
 # %% [markdown]
 # ## 3. A matmul is a sum of outer products
@@ -204,6 +207,10 @@ check("nb02-3", matmul_by_blocks)
 #
 # `P @ V` in one go is what we want to avoid. Cut the columns of `P` and the rows of `V`.
 # </details>
+
+# %% [markdown]
+# **Checkpoint.** A matrix `P` that arrives in pieces is good enough for a product. Each block of
+# columns is used once, adds its share to the whole result, and may go.
 
 # %% [markdown]
 # ## 4. Correcting the past
@@ -273,7 +280,8 @@ check("nb02-4", step)
 #
 # `acc` needs the same $\alpha$ as `l`. And the weights that multiply `V` are relative to $m'$.
 # </details>
-#
+
+# %% [markdown]
 # <details><summary>It is right until a block does not raise the maximum</summary>
 #
 # $m'$ is the larger of the old maximum and the block's, not simply the block's.
@@ -318,7 +326,8 @@ check("nb02-5", one_pass)
 # $-\infty - (-\infty)$ is NaN, and so is 0/0. `m` starts at -inf, `l` and `acc` at 0; does every
 # step hand all three on to the next?
 # </details>
-#
+
+# %% [markdown]
 # <details><summary>It says that too much memory was alive</summary>
 #
 # `torch.exp(x - m)` on all of `x` is `P` again. Give `step` a slice.
@@ -408,7 +417,8 @@ check("nb02-6", fused_kernel)
 #
 # Each program has its own rows. `rows` already knows them; do the load and the store use it?
 # </details>
-#
+
+# %% [markdown]
 # <details><summary>It stops: shapes cannot be broadcast</summary>
 #
 # Rows go down: `[:, None]`. Columns go across: `[None, :]`. `m`, `l` and `alpha` belong to rows.
@@ -491,6 +501,10 @@ fusion.tile_traffic(
 # (The two calls are counted kindly: PyTorch's matmul is made of tiles too, and re-reads as well.)
 
 # %% [markdown]
+# **Checkpoint.** Where does the curve meet the line of the two kernels? And why does `BLOCK_2` not
+# appear in the count at all?
+
+# %% [markdown]
 # ## 7. Peak memory
 #
 # Bytes moved cost time. Bytes *alive at once* decide whether the program runs at all. When a call
@@ -551,6 +565,9 @@ fusion.peak_memory(widths, measured, d1=64, d3=16, where=DEVICE)
 # The line of the two calls climbs with `d2`; the fused one does not know what `d2` is. At the
 # sizes of homework 1 (batch 16, `d1` 2048, `d2` 8192) `P` alone is 1 GiB, and the result 64 MiB.
 # In attention `d1` and `d2` both are the sequence length, and `P` grows with its square.
+#
+# **Checkpoint.** Bytes moved and bytes alive are two different counts. Fusing helps both, for the
+# same reason: `P` never exists.
 
 # %% [markdown]
 # ## 8. And the time?
@@ -578,7 +595,7 @@ else:
         print(f"{name:9} {timing.median_ms:.3f} ms, spread {timing.spread:.0%}")
 
 # %% [markdown]
-# **What to take along**
+# **Checkpoint: what to take along**
 #
 # - Fusing saves what lies between two kernels. Count it before you write the kernel.
 # - A matmul can be summed block by block, and a softmax can be corrected block by block.

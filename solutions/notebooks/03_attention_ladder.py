@@ -62,7 +62,11 @@ for N in (128, 256, 512):
 # | 8,192 | 256 MiB |
 # | 65,536 | 16 GiB |
 #
-# A model has tens of heads, and a batch. So the first thing to get rid of is the matrix.
+# A model has tens of heads, and a batch.
+
+# %% [markdown]
+# **Checkpoint.** The first thing to get rid of is the matrix. Here is how much of it each rung of
+# the ladder holds at one moment.
 
 # %%
 ladder.score_matrix()
@@ -106,7 +110,8 @@ check("nb03-1")
 #
 # The first causal query sees one key, so it never rescales. Is $\alpha$ taken before `m` changes?
 # </details>
-#
+
+# %% [markdown]
 # <details><summary>It fails only when seq_k is smaller than seq_q</summary>
 #
 # A causal program may not go on to key $i$ if there is none: `tl.minimum(seq_k, i + 1)`.
@@ -122,7 +127,8 @@ check("nb03-1")
 #
 # Convert what you load: `tl.load(...).to(tl.float32)`. `tl.store` converts back by itself.
 # </details>
-#
+
+# %% [markdown]
 # <details><summary>It stops in the loop: a variable changed its type or shape</summary>
 #
 # What goes around a Triton loop must come out as it went in: `m` and `l` as float32 numbers,
@@ -180,11 +186,16 @@ check("nb03-2")
 #
 # `visible` is a mask over keys: `j < seq_k`, and when causal also `j <= i`.
 # </details>
-#
+
+# %% [markdown]
 # <details><summary>It is off by a different factor in each row</summary>
 #
 # The sum of `p` runs over the keys, dimension 0 of the tile and the only one of `p`.
 # </details>
+
+# %% [markdown]
+# **Checkpoint.** Nothing waits any more: the scores of a query do not depend on each other, and the
+# kernel no longer pretends that they do. What did it take in exchange?
 
 # %% [markdown]
 # ## 4. How far does it reach?
@@ -251,7 +262,8 @@ except ValueError as error:
 # 2. **Work.** How many multiplications and additions? For all rungs about the same: `Q K^T` and
 #    `P V` take $2 N^2 d$ flops each, $4 N^2 d$ together.
 # 3. **Parallelism.** How much of it can run at once, and on which units?
-#
+
+# %% [markdown]
 # | rung | programs | steps in series in each | tensor cores |
 # |---|---|---|---|
 # | naive | PyTorch's tiles | few, but its four kernels wait for each other | yes |
@@ -320,11 +332,10 @@ ladder.traffic(
 # ### nb03-5 What a block of queries buys &nbsp; · &nbsp; 12 min
 # Let one program take `BLOCK_Q` queries. It reads all of `K` and `V` once **for all of them**.
 #
-# The work is $4 N^2 d$ flops. For large N nearly all bytes are `K` and `V`, and
+# The work is $4 N^2 d$ flops. For large N nearly all bytes are `K` and `V`. With $B$ = `BLOCK_Q`,
 #
 # $$ \frac{\text{flops}}{\text{bytes}} \approx
-# \frac{4 N^2 d}{\text{size} \cdot 2 N^2 d \, / \, B} = \frac{2 B}{\text{size}}
-# \qquad B = \texttt{BLOCK\_Q} $$
+# \frac{4 N^2 d}{\text{size} \cdot 2 N^2 d \, / \, B} = \frac{2 B}{\text{size}} $$
 #
 # **Write** `block_bytes(N, d, BLOCK_Q, size)`, exact, for `BLOCK_Q` that divides N; and
 # `queries_needed(balance, size)`: the smallest power of two `BLOCK_Q` that reaches `balance`
@@ -391,6 +402,10 @@ ladder.roofline(intensities)
 # **two tiles**: at last something for `tl.dot`, and so for the tensor cores, the upper roof.
 
 # %% [markdown]
+# **Checkpoint.** All rungs do the same work. They differ in the bytes they ask for, in what waits
+# for what, and in the units that may help.
+
+# %% [markdown]
 # ## 6. Measured
 #
 # Counting says what to expect; only a GPU says what is. These are committed measurements, made with
@@ -417,7 +432,8 @@ ladder.measured_on_gpu("scaling")
 # naive: four kernels cost more to start than to run, so flat. basic: even with the machine nearly
 # empty, a program takes N steps one after the other, so it rises with N.
 # </details>
-#
+
+# %% [markdown]
 # <details><summary>Which power of N should the times approach, and which the memory?</summary>
 #
 # Once the machine is full, twice the length is four times the work ($4 N^2 d$) for every rung:
@@ -450,7 +466,7 @@ ladder.measured_here(rows)
 # Each rung is also a script that checks, times and plots itself:
 # `python -m attention_ladder.basic`. On a GPU the charts go to `outputs/`.
 #
-# **What to take along**
+# **Checkpoint: what to take along**
 #
 # - naive: fast products, but N × N numbers in memory, and passes over them.
 # - basic: no matrix. But one query, one key, one step at a time, and every key read N times.
