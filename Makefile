@@ -23,7 +23,7 @@ test-versions: $(TRITON:%=test-triton-%)
 test-triton-%:
 	COURSE_ISOLATED=1 COURSE_CPU=1 COURSE_VENV=.venv-triton-$* \
 	COURSE_VERSIONS="triton==$* $(if $(filter 3.6.%,$*),numpy<2.4)" TRITON_INTERPRET=1 \
-	course/environment.sh -m pytest --solutions -q --ignore=tests/course
+	course/environment.sh -m pytest --solutions -q --ignore=tests/course -W ignore::DeprecationWarning
 
 test-all: test test-slow test-versions
 

@@ -12,6 +12,12 @@ from pathlib import Path
 import pytest
 from tiny_course import GOOD, course, write_course
 
+AGAIN = """
+@pytest.mark.exercise("hw1-3", points=1)
+def test_three(subject):
+    doubles(subject, "c")
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -52,6 +58,8 @@ def test_sabotage(folder: Path) -> None:
     (folder / "a/work.py").write_text("def double(x:\n    return 2 * x\n")
     (folder / "b/work.py").write_text("def doubel(x):\n    return 2 * x\n")
     (folder / "c/work.py").write_text("def double(x):\n    while True:\n        pass\n")
+    tests = folder / "tests/test_tiny.py"  # two tests of the loop, of which one has to wait for it
+    tests.write_text(tests.read_text().replace(AGAIN, f"{AGAIN}\n{AGAIN.replace('three', 'more')}"))
     (folder / "e/work.py").write_text("import os\n\nos._exit(0)\n")
     done = course(folder, "submit")
     assert done.returncode == 1, done.stderr
@@ -70,6 +78,9 @@ def test_sabotage(folder: Path) -> None:
     assert "ended before it answered" in reasons["hw2-2"]
     assert not [reason for reason in reasons.values() if "\n" in reason]
     assert "c/work.py" in archived(folder)
+    log = (folder / "outputs/tests.jsonl").read_text()
+    assert log.count("an endless loop?") == 1
+    assert log.count("another of its tests gave no answer, so this one was not run") == 1
 
 
 def test_unfinished_work(folder: Path) -> None:
