@@ -14,6 +14,7 @@ from course.process import ROOT
 from course.testing.results import Results
 
 TIME_LIMIT = 60  # seconds a test, under the interpreter
+ENDLESS = pytest.StashKey[set[str]]()  # exercises with a test that gave no answer
 
 MACHINE = device.prepare()
 if MACHINE.interpreted:
@@ -106,6 +107,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     reason = unproven_because(item)
     if reason:
         pytest.skip(f"unproven here: {reason}")
+    if exercise(item)[0] in item.config.stash.get(ENDLESS, ()):
+        # a loop costs a learner one time limit an exercise, not one a test
+        raise TimeoutError("another of its tests gave no answer, so this one was not run")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -134,7 +138,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report.unproven = report.skipped and "unproven here" in str(report.longrepr)
     if name and report.failed and call.excinfo is not None:
         # pytest adds the source of the assertion to its message
-        report.message = f"{name} {in_words(call.excinfo.value)}".split("\nassert ")[0]
+        words = in_words(call.excinfo.value).split("\nassert ")[0]
+        report.message = f"{name} {words}"
+        report.unwritten = words.startswith("is not written yet")
+        if "an endless loop?" in report.message:
+            item.config.stash.setdefault(ENDLESS, set()).add(name)
         if item.config.option.verbose < 2:
             report.longrepr = f"{report.message}\n(pytest -vv shows where)"
     return report

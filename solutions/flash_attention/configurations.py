@@ -42,7 +42,7 @@ FORWARD = {  # queries, keys, warps, stages
                config(64, 64, 4, 2), config(32, 32, 4, 2)],
     (2, 256): [config(64, 32, 4, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
     (4, 64): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
-    (4, 128): [config(64, 32, 8, 1), config(32, 32, 8, 1)],
+    (4, 128): [config(16, 32, 4, 1), config(64, 16, 8, 1), config(32, 32, 8, 1)],
     (4, 256): [config(16, 16, 4, 1)],
 }
 DQ = {  # queries, keys, warps, stages
@@ -51,7 +51,7 @@ DQ = {  # queries, keys, warps, stages
     (2, 128): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 2)],
     (2, 256): [config(64, 32, 4, 1), config(64, 64, 8, 2), config(32, 32, 4, 1)],
     (4, 64): [config(64, 32, 4, 2), config(32, 32, 4, 2), config(32, 32, 4, 1)],
-    (4, 128): [config(32, 32, 8, 1)],
+    (4, 128): [config(16, 16, 4, 1), config(16, 32, 4, 1)],
     (4, 256): [config(16, 16, 4, 1)],
 }
 DKDV = {  # queries, keys, warps, stages
@@ -59,7 +59,7 @@ DKDV = {  # queries, keys, warps, stages
     (2, 128): [config(64, 128, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 2)],
     (2, 256): [config(64, 64, 8, 1), config(32, 64, 8, 2), config(32, 32, 4, 1)],
     (4, 64): [config(32, 32, 4, 2), config(32, 64, 4, 2), config(32, 32, 4, 1)],
-    (4, 128): [config(32, 32, 8, 1)],
+    (4, 128): [config(16, 16, 4, 1)],
     (4, 256): [config(16, 16, 4, 1)],
 }
 # fmt: on
