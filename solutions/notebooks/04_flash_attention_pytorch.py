@@ -63,6 +63,14 @@ for n in (1024, 4096, 16384):
 # *compute a small tile of $S$, use it up at once, forget it.*
 
 # %% [markdown]
+# **Checkpoint.** 65,536 tokens, 32 heads, fp32. How much room does $P$ take, for a single layer?
+#
+# <details><summary>Answer</summary>
+#
+# $32 \cdot 65536^2 \cdot 4$ bytes = 512 GiB. $Q$, $K$, $V$ and $O$ together: 2 GiB (with $d = 64$).
+# </details>
+
+# %% [markdown]
 # ## 2. Tiles
 #
 # Cut $Q$ into tiles of `BLOCK_Q` rows, $K$ and $V$ into tiles of `BLOCK_K` rows. One tile of
@@ -412,6 +420,16 @@ check("nb04-5", probabilities)
 # </details>
 
 # %% [markdown]
+# **Checkpoint.** $L$ is kept in fp32 even when $Q$, $K$, $V$ are fp16. What would an $L$ of 20,
+# rounded to fp16, do to its row of $P$?
+#
+# <details><summary>Answer</summary>
+#
+# Between 16 and 32 the numbers of fp16 are 1/64 apart, so $L$ may be off by 1/128. That multiplies
+# the whole row of $P$ by $e^{\pm 1/128}$: all its probabilities are wrong by up to 0.8 %.
+# </details>
+
+# %% [markdown]
 # ## 5. The backward pass, step by step
 #
 # Let $\phi$ be the number we minimise. Write $dX$ for the gradient $\partial\phi/\partial X$; it
@@ -621,6 +639,16 @@ check("nb04-8", tiled_backward)
 # <details><summary>"A tensor of 96 x 96 elements was built"</summary>
 #
 # A mask for the whole matrix is $N \times N$ as well. Make it per tile, from positions.
+# </details>
+
+# %% [markdown]
+# **Checkpoint.** What must be known of a *whole row* before a tile of the backward can be computed?
+# And does it matter in which order the tiles are taken?
+#
+# <details><summary>Answer</summary>
+#
+# Two numbers per query, $L$ and $D$, and both are known before the loops. The order does not
+# matter: every tile only adds its part. In notebook 05 this freedom is worth a lot.
 # </details>
 
 # %% [markdown]

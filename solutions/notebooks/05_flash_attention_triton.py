@@ -45,8 +45,8 @@ pictures.grid()
 #   batch element.
 # - `m` and `l` have shape `(BLOCK_Q,)`, and `m[:, None]` stretches them.
 # - Tiles have a fixed size. Where the sequence ends inside a tile, a mask must say so.
-# - `tl.dot` multiplies two tiles. On a GPU it rounds fp32 inputs to TF32 (10 bits of fraction)
-#   unless told `input_precision="ieee"`. We tell it, so that results can be compared.
+# - `tl.dot` multiplies two tiles. On recent GPUs it rounds fp32 inputs to TF32 (10 bits of
+#   fraction) unless told `input_precision="ieee"`. We tell it, so that results can be compared.
 
 # %% [markdown]
 # **A word on `exp2`.** GPUs have an instruction for $2^x$, not for $e^x$: an `exp` is a
@@ -111,6 +111,16 @@ check("nb05-1", online_step)
 # <details><summary>I changed online_step, and a kernel further down does as before</summary>
 #
 # On a GPU a kernel keeps the code it was compiled with. Run the cell of that *kernel* again, too.
+# </details>
+
+# %% [markdown]
+# **Checkpoint.** With `s` in base 2, which of `m`, `l`, `acc` hold other numbers than in notebook
+# 04?
+#
+# <details><summary>Answer</summary>
+#
+# Only `m`, which is $\log_2 e$ times as large. $2^{(s_j - m) \log_2 e} = e^{s_j - m}$, so `l` and
+# `acc` are the same.
 # </details>
 
 # %% [markdown]
@@ -335,15 +345,26 @@ check("nb05-3", describe, load_tile, store_tile)
 # </details>
 
 # %% [markdown]
+# **Checkpoint.** A descriptor reads 0 beyond the end. Why could you still not drop the $-\infty$
+# mask from `forward_kernel`, if it used descriptors?
+#
+# <details><summary>Answer</summary>
+#
+# Zeros are what made the trap of section 2: a key of zeros has score 0, not $-\infty$. Descriptors
+# take care of memory, not of mathematics.
+# </details>
+
+# %% [markdown]
 # ## 4. Causal: whom to visit, and who starts first
 #
-# From notebook 04: keys below `boundary` are visible to all queries of the tile, keys from `q_start
-# + BLOCK_Q` on to none. That makes two loops: a long one that compares nothing, a short one along
-# the diagonal. And a pleasant surprise: with as many keys as queries, `key <= query` also hides
-# keys beyond the end from every query that exists. The mask of section 2 comes for free.
+# From notebook 04: keys below `boundary` are visible to all queries of the tile, and keys from
+# `q_start + BLOCK_Q` on to none. That makes two loops: a long one that compares nothing, a short
+# one along the diagonal. And a pleasant surprise: with as many keys as queries, `key <= query` also
+# hides keys beyond the end from every query that exists. The mask of section 2 comes for free.
 #
 # Something else turns up. The last tile of queries has the longest walk. Programs start in order,
-# so that one would start last, and the whole GPU would wait for it. Start it first.
+# so that one would start last, and the whole GPU would wait for it. Start it first. In the picture,
+# 12 tiles are shared among 4 SMs, and time is counted in key tiles visited.
 
 # %%
 pictures.schedule()
@@ -457,8 +478,8 @@ print("largest difference to PyTorch", (O - attention(Q, K, V, True)).abs().max(
 # <details><summary>Answers</summary>
 #
 # Just over half is visited; of $n(n+1)/2$ tiles only $n$ are compared. An `if` inside the loop is
-# asked anew for every tile, and it keeps the compiler from overlapping the loads of the next tile
-# with the work on this one.
+# asked anew for every tile, and a loop with branches is harder for the compiler to overlap with the
+# loads of the next tile.
 # </details>
 
 # %% [markdown]
@@ -720,10 +741,21 @@ check("nb05-8", CausalAttention)
 # </details>
 
 # %% [markdown]
+# **Checkpoint.** How many bytes does `CausalAttention` keep for the backward, per token and head,
+# with d = 64 in fp32? How many of them would plain attention not keep?
+#
+# <details><summary>Answer</summary>
+#
+# $Q, K, V, O$ and $L$: $4 \cdot (4 \cdot 64 + 1) = 1028$ bytes. $Q$, $K$ and $V$ any attention
+# keeps, and $O$ is the next layer's input anyway. Only $L$ is extra: 4 bytes, however many tokens
+# there are.
+# </details>
+
+# %% [markdown]
 # ## 7. What it buys
 #
 # **Memory**, forward and backward together, measured on this machine. What a kernel keeps in
-# registers is not memory, so the figures are the same on every machine.
+# registers is not memory, so the figures hardly differ from machine to machine.
 
 
 # %%
@@ -754,6 +786,16 @@ pictures.measured_attention("attention", "forward_ms", "attention forward, fp32,
 pictures.measured_attention(
     "attention_peers", "total_ms", "forward + backward, bf16, d = 64, causal"
 )
+
+# %% [markdown]
+# **Checkpoint.** What have you *proven* today, if you worked without a GPU? What is still unproven?
+#
+# <details><summary>Answer</summary>
+#
+# Proven: numbers, masks, gradients, which tiles are visited, how much memory is allocated.
+# Unproven: speed, freedom from races, and that nothing was read out of bounds. The interpreter runs
+# programs one by one and has no clock worth reading. The same cells, run on a GPU, will tell.
+# </details>
 
 # %% [markdown]
 # ## On to homework 3
