@@ -20,7 +20,11 @@ Attention = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 def _rung(name: str) -> Attention:
     """The rung as its file says now: the learner has just edited it."""
     module = importlib.import_module(f"attention_ladder.{name}")
-    return importlib.reload(module).attention
+    # a reload keeps what the file no longer defines
+    vars(module).pop("attention", None)
+    importlib.reload(module)
+    assert hasattr(module, "attention"), f"attention_ladder/{name}.py no longer defines attention"
+    return module.attention
 
 
 def _random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -31,7 +35,7 @@ def _judge(attention: Attention, q: Tensor, k: Tensor, v: Tensor, what: str) -> 
     for is_causal in (False, True):
         with nan_memory():
             o = attention(q, k, v, is_causal)
-        shape = f"{len(q)} queries, {len(k)} keys, d={q.shape[1]}"
+        shape = f"seq_q={len(q)}, seq_k={len(k)}, d={q.shape[1]}"
         with case(f"{shape}{what}{', causal' if is_causal else ''}"):
             assert_matches("o", o, oracle, q, k, v, is_causal)
 

@@ -18,6 +18,7 @@ import course.notebook
 # %%
 import inspect
 import time
+from functools import partial
 
 import torch
 import triton
@@ -47,10 +48,8 @@ print(inspect.getsource(naive.attention))
 # %%
 for N in (128, 256, 512):
     q, k, v = torch.randn(3, N, 64, device=DEVICE)
-    peak = peak_bytes(lambda: naive.attention(q, k, v), q, k, v)  # noqa: B023
-    print(
-        f"N = {N:4}: {peak / 2**20:5.2f} MiB, of which an N x N matrix {4 * N * N / 2**20:5.2f} MiB"
-    )
+    peak = peak_bytes(partial(naive.attention, q, k, v), q, k, v)
+    print(f"N = {N:3}: {peak / 2**20:4.2f} MiB; one N x N matrix is {4 * N * N / 2**20:4.2f} MiB")
 
 # %% [markdown]
 # Twice the length, four times the memory: two N × N matrices, the scores and the weights, are
@@ -91,7 +90,7 @@ ladder.one_query()
 # $$ l' = \alpha\, l + p \qquad \text{acc}' = \alpha\, \text{acc} + p\, v_j \qquad
 # \text{at the end } o = \text{acc} / l $$
 #
-# **Write**, in `attention_ladder/basic.py`, the body of `_attention_basic_kernel` (about 18
+# **Write**, in `attention_ladder/basic.py`, the body of `_attention_basic_kernel` (about 20
 # lines). `q: (seq_q, d)`, `k, v: (seq_k, d)`, float32 or float16, any strides; compute in
 # float32. Here `m`, `l` and $s_j$ are single numbers, and `acc` has `BLOCK_D` places, of which
 # `head_dim` exist. With `IS_CAUSAL` key $j$ is visible to query $i$ if $j \le i$, also where
@@ -142,8 +141,8 @@ check("nb03-1")
 # %%
 for N in (4, 8, 16):
     q, k, v = torch.randn(3, N, 64, device=DEVICE)
-    mine = peak_bytes(lambda: basic.attention(q, k, v), q, k, v)  # noqa: B023
-    theirs = peak_bytes(lambda: naive.attention(q, k, v), q, k, v)  # noqa: B023
+    mine = peak_bytes(partial(basic.attention, q, k, v), q, k, v)
+    theirs = peak_bytes(partial(naive.attention, q, k, v), q, k, v)
     print(f"N = {N:3}: basic {mine:6} bytes, naive {theirs:6} bytes")
 
 # %% [markdown]
@@ -166,11 +165,11 @@ for N in (4, 8, 16):
 # $$ s = \tfrac{1}{\sqrt d} K q \qquad p = e^{s - \max s} \qquad o = \frac{V^\top p}{\sum_j p_j} $$
 #
 # **Write**, in `attention_ladder/vectorized.py`, the body of `_attention_vectorized_kernel`
-# (about 14 lines). Same contract as before. `K` and `V` arrive as tiles of shape `(BLOCK_K,
-# BLOCK_D)`, where `BLOCK_K` is the next power of two of seq_k, so both dimensions need a mask.
+# (about 14 lines). Same contract as before. `K` and `V` are loaded as tiles, `BLOCK_K` keys by
+# `BLOCK_D` components. `BLOCK_K` is the next power of two of seq_k, so both dimensions need a mask.
 #
-# A product of a tile and a vector is `tl.sum(tile * vector[None, :], 1)`. (`tl.dot` wants two
-# tiles of at least 16 rows each; a single query has none to offer. Remember this.)
+# A product of a tile and a vector is `tl.sum(tile * vector[None, :], 1)`. (`tl.dot` multiplies two
+# tiles, and a single query is only a row. Remember this.)
 
 # %% check="nb03-2" points=2
 check("nb03-2")
@@ -266,7 +265,7 @@ except ValueError as error:
 # %% [markdown]
 # | rung | programs | steps in series in each | tensor cores |
 # |---|---|---|---|
-# | naive | PyTorch's tiles | few, but its four kernels wait for each other | yes |
+# | naive | PyTorch's tiles | few, but its four kernels wait for each other | in fp16 |
 # | basic | N, one warp each | N | no |
 # | vectorized | N, up to 16 warps each | 1 | no |
 
@@ -326,7 +325,7 @@ ladder.traffic(
 #
 # It is not as bad as it looks, because a cache stands in between: `K` and `V` of one head are small
 # (4 MiB at N = 8,192), so they stay in L2, and the reads end there. But L2 has a limited speed too,
-# and each element that arrives is used for one query, twice, and thrown away.
+# and each element that arrives is used once, for one query, and thrown away.
 
 # %% [markdown]
 # ### nb03-5 What a block of queries buys &nbsp; · &nbsp; 12 min
@@ -395,8 +394,8 @@ ladder.roofline(intensities)
 # %% [markdown]
 # Read it from left to right. One query a program gives memory nothing to do but carry: 1 flop for
 # each byte. The naive rung does better, because PyTorch's products work in blocks; what holds it
-# back are the passes over N × N between them. Blocks of queries move to the right as far as you
-# like.
+# back are the passes over N × N between them. Blocks of queries move to the right, as far as there
+# are registers for them.
 #
 # And there is a second gain, not in bytes. A block of queries times a block of keys is a product of
 # **two tiles**: at last something for `tl.dot`, and so for the tensor cores, the upper roof.
@@ -452,10 +451,8 @@ if INTERPRETED:
     begin = time.perf_counter()
     basic.attention(q, k, v)
     seconds = time.perf_counter() - begin
-    print(
-        f"basic, 16 queries and 16 keys: {seconds:.2f} s, interpreted. This is not its speed: it is"
-    )
-    print("Python going through the kernel statement by statement, one program after the other.")
+    print(f"basic, 16 queries and 16 keys: {seconds:.2f} s, interpreted. This is not its speed:")
+    print("it is Python going through the kernel line by line, one program after the other.")
 else:
     rows = measure_rungs(rungs, [128, 256, 512, 1024, 2048])
 
