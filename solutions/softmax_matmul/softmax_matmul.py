@@ -97,13 +97,13 @@ def fused_softmax(
     batch, d1, d2 = x.shape
     d3 = V.shape[2]
     out = torch.empty((batch, d1, d3), dtype=x.dtype, device=x.device)
-    # acc is BLOCK_1 x BLOCK_3 registers: 128 columns leave room for the other tiles
-    BLOCK_3 = min(128, max(16, triton.next_power_of_2(d3)))
+    # the wider, the less often x is read; but acc, BLOCK_1 x BLOCK_3, must fit in registers
+    BLOCK_3 = min(256 if BLOCK_1 <= 32 else 64, max(16, triton.next_power_of_2(d3)))
     grid = (batch * triton.cdiv(d1, BLOCK_1) * triton.cdiv(d3, BLOCK_3),)
     fused_softmax_kernel[grid](
         x, V, out, *x.stride(), *V.stride(), d1, d2, d3,
         PRECISION=_precision(x),
-        BLOCK_1=BLOCK_1, BLOCK_2=BLOCK_2, BLOCK_3=BLOCK_3,
+        BLOCK_1=BLOCK_1, BLOCK_2=BLOCK_2, BLOCK_3=BLOCK_3, num_stages=2,
     )  # fmt: skip
     return out
     ### END SOLUTION
