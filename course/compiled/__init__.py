@@ -1,7 +1,7 @@
 """The compiled tier: what the compiler makes of a kernel for a GPU that need not be here.
 
-It proves that a kernel compiles for a chip, with how many registers, spills, how much shared memory,
-and whether it uses tensor cores. It proves nothing about numbers or speed.
+It proves that a kernel compiles for a chip, and says how many registers, spills and bytes of shared
+memory it takes and whether it uses tensor cores. It proves nothing about numbers or speed.
 """
 
 from course.compiled.build import check, compile_all

@@ -78,7 +78,8 @@ def _compile_for(tree: Path, arch: int, cases: Sequence[Case]) -> list[Row]:
             )
             output, trouble = done.stdout, done.stderr[-2000:] if done.returncode else ""
         except subprocess.TimeoutExpired as error:
-            output = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+            # bytes even in text mode
+            output = (error.stdout or b"").decode()
             trouble = f"did not finish within {TIME_LIMIT} s"
     rows = [Row(**json.loads(line)) for line in output.splitlines()]
     if trouble:

@@ -70,6 +70,7 @@ class Row:
             if self.spill_bytes
             else "no spills"
         )
-        shared = f"{self.shared_bytes / 1024:.0f} of {CHIPS[self.arch].shared_bytes // 1024} KB shared"
+        limit = CHIPS[self.arch].shared_bytes
+        shared = f"{self.shared_bytes / 1024:.0f} of {limit // 1024} KB shared"
         cores = f"tensor cores ({self.tensor_cores})" if self.tensor_cores else "no tensor cores"
         return f"{self.registers} registers, {spills}, {shared}, {cores}"

@@ -108,10 +108,11 @@ class _Recorder:
             else ""
         )
         text = log.getvalue()
+        shape = {name: getattr(built.metadata, name) for name in ("num_warps", "num_stages")}
         row = self._row(
             kernel,
             args,
-            {"num_warps": built.metadata.num_warps, "num_stages": built.metadata.num_stages, **kwargs},
+            {**shape, **kwargs},
             registers=max((int(n) for n in re.findall(r"Used (\d+) registers", text)), default=0),
             spill_bytes=sum(int(n) for n in re.findall(r"(\d+) bytes spill stores", text)),
             shared_bytes=used,

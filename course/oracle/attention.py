@@ -44,6 +44,6 @@ def attention_gradients(
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dQ, dK, dV of ``(attention(Q, K, V) * dO).sum()``, by PyTorch's autograd."""
-    leaves = [t.detach().clone().requires_grad_() for t in (Q, K, V)]
-    gradients = torch.autograd.grad(attention(*leaves, is_causal), leaves, dO)
-    return gradients[0], gradients[1], gradients[2]
+    Q, K, V = (t.detach().clone().requires_grad_() for t in (Q, K, V))
+    dQ, dK, dV = torch.autograd.grad(attention(Q, K, V, is_causal), (Q, K, V), dO)
+    return dQ, dK, dV

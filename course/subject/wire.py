@@ -44,8 +44,9 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 def _encode(value: Any, blobs: list[bytes]) -> Any:
     if isinstance(value, Tensor):
         # the whole storage travels, so that strides, offsets and stride 0 survive
-        flat = torch.empty(0, dtype=torch.uint8).set_(value.detach().untyped_storage().cpu())
-        blobs.append(flat.numpy().tobytes())
+        if value.device.type != "meta":  # which has no data, and stands for a wrong device
+            flat = torch.empty(0, dtype=torch.uint8).set_(value.detach().untyped_storage().cpu())
+            blobs.append(flat.numpy().tobytes())
         return {
             "tensor": str(value.dtype).removeprefix("torch."),
             "shape": list(value.shape),
@@ -68,9 +69,12 @@ def _decode(value: Any, stream: BinaryIO) -> Any:
         return value
     if "dict" in value:
         return {k: _decode(v, stream) for k, v in value["dict"].items()}
+    dtype, shape, stride = getattr(torch, value["tensor"]), value["shape"], value["stride"]
+    if value["device"] == "meta":
+        return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
     data = bytearray(_read(stream))
     flat = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
     storage = flat.to(value["device"]).untyped_storage()
-    empty = torch.empty(0, dtype=getattr(torch, value["tensor"]), device=value["device"])
-    tensor = empty.set_(storage, value["offset"], tuple(value["shape"]), tuple(value["stride"]))
+    empty = torch.empty(0, dtype=dtype, device=value["device"])
+    tensor = empty.set_(storage, value["offset"], tuple(shape), tuple(stride))
     return tensor.requires_grad_(value["requires_grad"])

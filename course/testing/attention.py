@@ -28,7 +28,7 @@ def assert_forward(
 ) -> Reply:
     """O is right."""
     reply = subject.call(target, Q, K, V, causal)
-    assert_matches("O", reply.output, lambda *qkv: attention(*qkv, causal), *_plain(Q, K, V))
+    assert_matches("O", reply.output, lambda Q, K, V: attention(Q, K, V, causal), *_plain(Q, K, V))
     return reply
 
 
@@ -46,13 +46,13 @@ def assert_gradients(
     Q, K, V = (t.detach().requires_grad_() for t in (Q, K, V))
     reply = subject.call(target, Q, K, V, causal, grad_output=dO, **settings)
     plain = _plain(Q, K, V)
-    assert_matches("O", reply.output, lambda *qkv: attention(*qkv, causal), *plain)
+    assert_matches("O", reply.output, lambda Q, K, V: attention(Q, K, V, causal), *plain)
     for name, gradient in zip(("dQ", "dK", "dV"), reply.gradients, strict=True):
         assert gradient is not None, f"{name}: no gradient came back"
     assert_matches(
         "dQ dK dV",
         [g for g in reply.gradients if g is not None],
-        lambda *qkvdo: attention_gradients(*qkvdo, causal),
+        lambda Q, K, V, dO: attention_gradients(Q, K, V, dO, causal),
         *plain,
         dO,
         condition=condition(Q, K, causal),
@@ -102,8 +102,8 @@ def assert_linear_memory(peaks: dict[int, int], what: str) -> None:
 def strided_inputs(machine: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Views of every kind; dO has stride 0, as from ``O.sum().backward()``."""
     Q, K, V, dO = inputs((2,), 40, 72, 16, machine)
-    one = torch.ones((), device=machine.device)
-    return *(strided(t.detach()).requires_grad_() for t in (Q, K, V)), one.expand(dO.shape)
+    Q, K, V = (strided(t.detach()).requires_grad_() for t in (Q, K, V))
+    return Q, K, V, torch.ones((), device=machine.device).expand(dO.shape)
 
 
 def _plain(*tensors: Tensor) -> list[Tensor]:

@@ -85,7 +85,7 @@ def unproven_because(item: pytest.Item) -> str:
         reason = why_not(needs.kwargs.get("tier", ""), needs.kwargs.get("dtype", ""))
         if reason:
             return reason
-    dtype = getattr(item, "callspec", None) and item.callspec.params.get("dtype")
+    dtype = item.callspec.params.get("dtype") if hasattr(item, "callspec") else None
     return why_not("", str(dtype).removeprefix("torch.")) if dtype else ""
 
 
