@@ -42,7 +42,7 @@ FORWARD = {  # queries, keys, warps, stages
                config(64, 64, 4, 2), config(32, 32, 4, 2)],
     (2, 256): [config(64, 32, 4, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
     (4, 64): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
-    (4, 128): [config(16, 32, 4, 1), config(64, 16, 8, 1), config(32, 32, 8, 1)],
+    (4, 128): [config(16, 32, 4, 1), config(32, 32, 8, 1)],
     (4, 256): [config(16, 16, 4, 1)],
 }
 DQ = {  # queries, keys, warps, stages
@@ -96,7 +96,8 @@ def launch(
     arguments["group"] = max(1, L2_BYTES // entry_bytes)
 
     sizes = (t.element_size(), max(64, arguments["BLOCK_D"]))
-    if t.is_cuda and seq >= 1024:
+    # without tensor cores a large tile takes minutes to compile, and spills
+    if t.is_cuda and seq >= 1024 and torch.cuda.get_device_capability(t.device) >= (8, 0):
         tuned[sizes][grid](**arguments)
         return
     arguments |= _fixed_tiles(t, sizes)
@@ -111,7 +112,9 @@ def _fixed_tiles(t: Tensor, sizes: Sizes) -> dict[str, int]:
         # below sm_80 products are made without tensor cores, in registers that 64 x 64 would fill
         small = torch.cuda.get_device_capability(t.device) < (8, 0)
         narrow = sizes in ((2, 64), (2, 128))
-        block = 64 if narrow and not small else 16 if sizes == (4, 256) else 32
+        # 64 KB of shared memory on sm_75: four tiles of 32 rows fit up to 256 bytes a row
+        wide = sizes == (4, 256) or (small and sizes in ((2, 256), (4, 128)))
+        block = 64 if narrow and not small else 16 if wide else 32
     # 8 warps: products without tensor cores fill the registers of 4 even at 32 x 32
     warps = 8 if block == 32 else 4
     return {"BLOCK_Q": block, "BLOCK_K": block, "num_warps": warps, "num_stages": 1}
