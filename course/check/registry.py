@@ -7,7 +7,7 @@ from collections.abc import Callable
 _CHECKERS: dict[str, Callable[..., str | None]] = {}
 
 # What 'course release' leaves in place of a solution: "nb00-2: add two vectors".
-_STUB = re.compile(r"\b(?:hw|nb)\d+-\d+: ([^\"\n]+)")
+_STUB = re.compile(r"\b((?:hw|nb)\d+-\d+): ([^\"\n]+)")
 
 
 class CheckFailed(AssertionError):
@@ -46,13 +46,14 @@ def check(exercise: str, *objects: object) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise CheckFailed(f"{exercise} {in_words(error)}") from None
+        raise CheckFailed(f"{exercise} {in_words(error, exercise)}") from None
     print(f"{exercise} passed" + (f": {shown}" if shown else ""))
 
 
-def in_words(error: BaseException) -> str:
+def in_words(error: BaseException, exercise: str = "") -> str:
     """What went wrong, for someone who has never seen the course's code.
 
+    Where an exercise stops at the stub of another, the other is named.
     A failed ``static_assert`` in a kernel sits at the end of the ``__cause__`` chain.
     """
     while error.__cause__ is not None:
@@ -61,7 +62,12 @@ def in_words(error: BaseException) -> str:
     stubs = _STUB.findall(text)
     unwritten = stubs and ("static_assert" in text or _STUB.match(text))
     if isinstance(error, NotImplementedError) or unwritten:
-        return f"is not written yet ({stubs[-1] if stubs else text})".removesuffix(" ()")
+        if not stubs:
+            return f"is not written yet ({text})".removesuffix(" ()")
+        stub, title = stubs[-1]
+        if exercise and stub != exercise:
+            return f"is not written yet: it needs {stub} first ({title})"
+        return f"is not written yet ({title})"
     if isinstance(error, AssertionError):
         return f"is not right yet: {text}"
     return f"stopped with {type(error).__name__}: {text}"

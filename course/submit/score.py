@@ -123,7 +123,7 @@ def _said(test: dict[str, Any]) -> str:
 def _one_line(name: str, message: str) -> str:
     """The message's first line without the exercise's name, which stands beside it."""
     line = next((line.strip() for line in message.splitlines() if line.strip()), "no message")
-    line = line.removeprefix(name).strip().removeprefix("is not written yet").strip()
+    line = line.removeprefix(name).strip().removeprefix("is not written yet").lstrip(": ")
     line = line.removeprefix("is not right yet:").strip()
     if line.startswith("(") and line.endswith(")"):
         line = line[1:-1].removeprefix(f"{name}:").strip()

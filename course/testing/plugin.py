@@ -138,7 +138,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report.unproven = report.skipped and "unproven here" in str(report.longrepr)
     if name and report.failed and call.excinfo is not None:
         # pytest adds the source of the assertion to its message
-        words = in_words(call.excinfo.value).split("\nassert ")[0]
+        words = in_words(call.excinfo.value, name).split("\nassert ")[0]
         report.message = f"{name} {words}"
         report.unwritten = words.startswith("is not written yet")
         if "an endless loop?" in report.message:

@@ -48,7 +48,7 @@ class Results:
             self._outcomes.setdefault(name, {}).setdefault(function, []).append(outcome)
             if outcome == "failed":
                 words = message.removeprefix(f"{name} ")
-                self._reasons.setdefault(name, words if len(words) < 80 else "failed, see above")
+                self._reasons.setdefault(name, words if len(words) < 120 else "failed, see above")
         self._write(
             {
                 "nodeid": report.nodeid,
