@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from course.compiled.cli import compile_kernels
 from course.process import ROOT
 
 app = typer.Typer(
@@ -95,6 +96,9 @@ def doctor() -> None:
     from course.submit.display import console
 
     raise typer.Exit(report(console()))
+
+
+app.command("compile")(compile_kernels)
 
 
 def main() -> None:

@@ -1,0 +1,153 @@
+# course: instructor
+"""Wrong solutions of homework 1's kernel: its tests must fail each, and say why.
+
+``says`` is a part of the message a learner must get to read.
+"""
+
+
+def _mutant(exercise: str, title: str, old: str, new: str, says: str = "") -> dict[str, str]:
+    return {
+        "exercise": exercise,
+        "file": "softmax_matmul/softmax_matmul.py",
+        "title": title,
+        "old": old,
+        "new": new,
+        "says": says,
+    }
+
+
+MUTANTS = [
+    _mutant(
+        "hw1-1",
+        "the accumulator is not rescaled",
+        "acc = acc * rescale[:, None] + tl.dot(",
+        "acc = acc + tl.dot(",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-1",
+        "the sum is not rescaled",
+        "l = l * rescale + tl.sum(p, 1)",
+        "l = l + tl.sum(p, 1)",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-1",
+        "no final division",
+        "out = acc / l[:, None]",
+        "out = acc",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-1",
+        "the maximum of the block instead of the running one",
+        "m_new = tl.maximum(m, tl.max(x, 1))",
+        "m_new = tl.max(x, 1)",
+        "NaN",
+    ),
+    _mutant(
+        "hw1-1",
+        "the maximum is never subtracted",
+        "m_new = tl.maximum(m, tl.max(x, 1))",
+        "m_new = tl.zeros_like(m)",
+        "NaN",
+    ),
+    _mutant(
+        "hw1-1",
+        "the running maximum is never kept",
+        "        m = m_new\n",
+        "",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-1",
+        "sums over the rows instead of the columns",
+        "l = l * rescale + tl.sum(p, 1)",
+        "l = l * rescale + tl.sum(p, 0)",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-1",
+        "sums in 16 bits",
+        "l = l * rescale + tl.sum(p, 1)",
+        "l = l * rescale + tl.sum(p.to(tl.float16), 1)",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-1",
+        "every batch entry reads the first V",
+        "V_ptr + batch * stride_Vb + cols",
+        "V_ptr + cols",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-1",
+        "PyTorch computes, the kernel is never launched",
+        "    batch, d1, d2 = x.shape\n",
+        "    return softmax_mult(x, V)\n    batch, d1, d2 = x.shape\n",
+        "expected one launch of fused_softmax_kernel",
+    ),
+    _mutant(
+        "hw1-1",
+        "the kernel runs, and PyTorch's result is returned",
+        "    return out\n",
+        "    return softmax_mult(x, V)\n",
+        "that is the kernel's work",
+    ),
+    _mutant(
+        "hw1-1",
+        "the softmax is given room in memory",
+        "    d3 = V.shape[2]\n",
+        "    d3 = V.shape[2]\n    P = torch.empty_like(x)\n",
+        "the output alone",
+    ),
+    _mutant(
+        "hw1-2",
+        "columns that are not there hold 0",
+        'other=float("-inf"))\n        V',
+        "other=0.0)\n        V",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-2",
+        "the last, shorter block of columns is left out",
+        "for start in range(0, d2, BLOCK_2):",
+        "for start in range(0, d2 // BLOCK_2 * BLOCK_2, BLOCK_2):",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-2",
+        "the last, shorter block of rows is left out",
+        "grid = (batch * triton.cdiv(d1, BLOCK_1) *",
+        "grid = (batch * (d1 // BLOCK_1) *",
+        "NaN",
+    ),
+    _mutant(
+        "hw1-3",
+        "the columns of x taken for neighbours in memory",
+        "x_rows + k[None, :] * stride_x2",
+        "x_rows + k[None, :]",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-3",
+        "the columns of V taken for neighbours in memory",
+        "cols[None, :] * stride_V3",
+        "cols[None, :]",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-3",
+        "the rows of x taken for dense",
+        "rows[:, None].to(tl.int64) * stride_x1",
+        "rows[:, None].to(tl.int64) * d2",
+        "out is wrong",
+    ),
+    _mutant(
+        "hw1-3",
+        "the output always float32",
+        "dtype=x.dtype, device=x.device",
+        "dtype=torch.float32, device=x.device",
+        "expected dtype torch.float16",
+    ),
+]
