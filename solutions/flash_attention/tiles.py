@@ -75,6 +75,9 @@ def place(pid, tiles, batches, group):
 
 def describable(*tensors: Tensor) -> bool:
     """Whether descriptors can read them: last dimension dense, the rest in steps of 16 bytes."""
+    if tensors[0].is_cuda and torch.cuda.get_device_capability(tensors[0].device) < (9, 0):
+        # without TMA a descriptor's loads are not pipelined, and their addresses fill registers
+        return False
     return all(
         t.stride(-1) == 1
         and t.data_ptr() % 16 == 0
