@@ -78,8 +78,8 @@ def _advice(rows: list[Row]) -> list[str]:
     if worst.spill_bytes:
         advice.append(
             f"The worst, {worst.dtype} at {worst.config}, spills {worst.spill_bytes} bytes a "
-            "thread to local memory: the tile is too large for its registers. Try smaller blocks, or more "
-            "warps for the same block."
+            "thread to local memory: the tile is too large for its registers. Try smaller blocks, "
+            "or more warps for the same block."
         )
     plain = [row for row in rows if row.kernel and row.dtype != "float32" and not row.tensor_cores]
     if plain and plain[0].arch < 80:

@@ -76,8 +76,8 @@ MUTANTS = [
     _mutant(
         "hw3-1",
         "only half of the batch entries",
-        "batch = tl.program_id(0) % batches",
-        "batch = tl.program_id(0) % batches // 2",
+        "rank, batch = place(tl.program_id(0), tiles, batches, group)\n",
+        "rank, batch = place(tl.program_id(0), tiles, batches, group)\n    batch = batch // 2\n",
         "NaN",
     ),
     _mutant(
@@ -158,8 +158,8 @@ MUTANTS = [
     _mutant(
         "hw3-5",
         "the forward pass makes the whole score matrix",
-        "batches, seq_q, d = q.shape\n",
-        "batches, seq_q, d = q.shape\n        S = q @ k.mT\n",
+        "seq_q, d = q.shape[1:]\n",
+        "seq_q, d = q.shape[1:]\n        S = q @ k.mT\n",
         "Is an N x N tensor made?",
     ),
     _mutant(
