@@ -84,7 +84,7 @@ def _advice(rows: list[Row]) -> list[str]:
     plain = [row for row in rows if row.kernel and row.dtype != "float32" and not row.tensor_cores]
     if plain and plain[0].arch < 80:
         advice.append(
-            "Triton no longer uses this chip's tensor cores: the kernel is right here, not fast."
+            "Triton does not use this chip's tensor cores: the kernel will not be fast here."
         )
     return advice
 
