@@ -5,7 +5,7 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from course import versions
-from course.device import Machine
+
+if TYPE_CHECKING:  # it needs torch, and this must speak where torch is missing
+    from course.device import Machine
 
 Verdict = Literal["works", "partly", "no"]
 _STYLE = {"works": "green", "partly": "yellow", "no": "bold red"}
@@ -28,7 +30,7 @@ class Finding:
     why: str
 
 
-def machine() -> tuple[Machine | None, tuple[int, int] | None, str]:
+def machine() -> "tuple[Machine | None, tuple[int, int] | None, str]":
     """Where kernels run, the GPU's compute capability, and why torch does not work, if so."""
     try:
         import torch
@@ -67,7 +69,7 @@ def _versions() -> str:
     return f"Python {platform.python_version()}, {found}."
 
 
-def _kernels(chosen: Machine | None, usable: bool) -> list[Finding]:
+def _kernels(chosen: "Machine | None", usable: bool) -> list[Finding]:
     if chosen is None or not usable:
         return [Finding("kernels", "no", "They cannot run until the versions are right.")]
     if not chosen.interpreted:

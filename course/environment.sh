@@ -39,9 +39,12 @@ step() {
   say "  done in $((SECONDS - begin)) s"
 }
 
+# and pip, or else everything that pip would have to install
 has_torch_and_triton() {
   [ -x "$1" ] && "$1" -m course.versions supported >/dev/null 2>&1 &&
-    "$1" -c "import torch, triton" >/dev/null 2>&1
+    "$1" -c "import torch, triton" >/dev/null 2>&1 &&
+    { "$1" -c "import pip" || "$1" -c "import course.cli, pandas, matplotlib, einops, pytest"; } \
+      >/dev/null 2>&1
 }
 
 active_python() {
@@ -55,17 +58,17 @@ active_python() {
   return 1
 }
 
-# the python3 the user means, if it is suitable; else the newest one that is
+# the python3 the user means, if it is suitable; else another that is, 3.14 last: it is not tested
 new_python() {
   local name
-  for name in "${PYTHON:-python3}" python3 python3.13 python3.12 python3.11 python3.10; do
-    if "$name" -c "import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))" \
+  for name in "${PYTHON:-python3}" python3 python3.13 python3.12 python3.11 python3.10 python3.14; do
+    if "$name" -c "import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 15))" \
       >/dev/null 2>&1; then
       echo "$name"
       return
     fi
   done
-  say "Found no Python 3.10 to 3.13 that can make environments."
+  say "Found no Python 3.10 to 3.14 that can make environments."
   say "Install one (Debian and Ubuntu: apt install python3 python3-venv) and run this again."
   return 1
 }

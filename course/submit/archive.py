@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,10 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first moment: the same files,
 def candidates(tree: Path, outputs: Path) -> Iterator[tuple[str, Path]]:
     """Name in the archive and path of every allow-listed file, the learner's own first."""
     for package in PACKAGES:
-        for path in sorted((tree / package).glob("*.py")):
-            yield f"{package}/{path.name}", path
+        for path in sorted((tree / package).rglob("*.py")):
+            inside = path.relative_to(tree)
+            if not any(part.startswith(".") for part in inside.parts):
+                yield inside.as_posix(), path
     for path in sorted((tree / "notebooks").glob("*.ipynb")):
         yield f"notebooks/{path.name}", path
     for path in sorted(outputs.rglob("*")):
@@ -34,6 +37,8 @@ def why_left_out(path: Path, tree: Path, outputs: Path, room: int) -> str:
         return "a link to a place outside the course folder"
     if not real.is_file():
         return "not a plain file"
+    if not os.access(real, os.R_OK):
+        return "it cannot be read"
     size = real.stat().st_size
     if size > room:
         hint = ": clear its outputs and submit again" if path.suffix == ".ipynb" else ""

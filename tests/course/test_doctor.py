@@ -114,6 +114,17 @@ def test_what_cannot_work_is_said_and_exits_1(monkeypatch: pytest.MonkeyPatch) -
     assert status == 1 and "libc10.so" in words
 
 
+def test_it_speaks_where_torch_is_missing() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['course', 'doctor']; "
+        "from course.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "torch does not work: ModuleNotFoundError" in done.stdout
+    assert "The course does not work here yet." in done.stdout
+
+
 def test_here() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "course.cli", "doctor"], capture_output=True, text=True, timeout=60

@@ -17,6 +17,7 @@ case "$*" in
   "-m course.versions supported" | "-c import torch, triton") [ -e "$here/has_torch" ] ;;
   "-m course.versions missing"*) [ ! -e "$here/missing" ] || cat "$here/missing" ;;
   "-m course.versions pinned") echo torch==2.11.0 ;;
+  "-c import pip" | "-c import course.cli"*) [ ! -e "$here/no_pip" ] ;;
   "-c import sys, venv"*) [ ! -e "$here/too_old" ] ;;
   -V) echo Python 3.11.9 ;;
   "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
@@ -131,6 +132,14 @@ def test_without_a_network_an_environment_with_torch_is_used_as_it_is(place: Pla
     assert "Going on from this folder" in done.stderr
 
 
+def test_an_environment_that_nothing_can_be_installed_in_is_passed_over(place: Place) -> None:
+    for name in ("has_torch", "no_pip"):
+        (place.bin / name).touch()
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    assert "Making .venv" in done.stderr
+
+
 def test_a_failed_installation_says_why_and_is_tried_again(place: Place) -> None:
     place.run()
     (place.root / ".venv/bin/offline").touch()
@@ -156,7 +165,7 @@ def test_a_python_that_will_not_do_is_passed_over(place: Place) -> None:
         (place.bin / tool).symlink_to(Path("/usr/bin", tool))
     done = place.run(PATH=str(place.bin))
     assert done.returncode == 1
-    assert "Found no Python 3.10 to 3.13" in done.stderr
+    assert "Found no Python 3.10 to 3.14" in done.stderr
 
 
 def test_other_versions_for_tests_leave_the_active_environment_alone(place: Place) -> None:

@@ -75,7 +75,8 @@ def test_the_same_files_give_the_same_archive(tmp_path: Path) -> None:
 
 def test_only_what_is_listed_goes_in(tmp_path: Path) -> None:
     tree, outputs = student(tmp_path)
-    for name in (".env", "notes.txt", "softmax_matmul/data.bin", "outputs/.hidden/x.txt"):
+    hidden = ("outputs/.hidden/x.txt", "softmax_matmul/.ipynb_checkpoints/mine.py")
+    for name in (".env", "notes.txt", "softmax_matmul/data.bin", *hidden):
         (tree / name).parent.mkdir(exist_ok=True)
         (tree / name).write_text("private")
     secret = tmp_path / "secret.py"
@@ -86,7 +87,8 @@ def test_only_what_is_listed_goes_in(tmp_path: Path) -> None:
     with zipfile.ZipFile(outputs / "submission.zip") as written:
         names = written.namelist()
         contents = b"".join(written.read(name) for name in names)
-    listed = ["notebooks/01.ipynb", "outputs/scorecard.txt", "softmax_matmul/mine.py"]
+    listed = ["notebooks/01.ipynb", "outputs/scorecard.txt"]
+    listed += ["softmax_matmul/mine.py", "softmax_matmul/parts/more.py"]
     assert names == sorted([*listed, "manifest.json"])
     assert b"password" not in contents and b"private" not in contents
     assert "link to a place outside" in left_out["softmax_matmul/leak.py"]
@@ -107,7 +109,8 @@ def test_what_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def student(folder: Path) -> tuple[Path, Path]:
     tree = folder / "tree"
-    for name in ("softmax_matmul/mine.py", "notebooks/01.ipynb", "outputs/scorecard.txt"):
+    mine = ("softmax_matmul/mine.py", "softmax_matmul/parts/more.py")
+    for name in (*mine, "notebooks/01.ipynb", "outputs/scorecard.txt"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(f"{name}\n")
     return tree, tree / "outputs"
