@@ -6,17 +6,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# `python -m` would put the working directory first, and stubs there before any solutions
-_BOOT = "import sys; sys.path[0:1] = sys.argv.pop(1).split('|'); from runpy import run_module; "
-_RUN = "run_module(sys.argv[1], run_name='__main__', alter_sys=True)"
+# `python -m` would put the working directory first, and stubs there before any solutions;
+# the module's own argv starts after its name, as there
+_RUN = (
+    "import sys; sys.path[0:1] = sys.argv.pop(1).split('|'); del sys.argv[0]; "
+    "from runpy import run_module; "
+    "run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
 
 
 def python(tree: Path, module: str, *arguments: str) -> list[str]:
     """The command that runs ``module`` with ``tree`` and then the course first on the path."""
     path = "|".join(str(p) for p in (tree, ROOT))
-    # the module's own argv starts after its name, as with `python -m`
-    shift = "sys.argv[0:1] = []; m = sys.argv[0]; " + _RUN.replace("sys.argv[1]", "m")
-    return [sys.executable, "-c", _BOOT + shift, path, module, *arguments]
+    return [sys.executable, "-c", _RUN, path, module, *arguments]
 
 
 def environment(**changes: str) -> dict[str, str]:

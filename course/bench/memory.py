@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from course.subject.watch import Watch
+
 
 def peak_bytes(call: Callable[[], object], *inputs: Tensor) -> int:
     """The most bytes ``call()`` has allocated at once; what was there before does not count.
@@ -24,9 +26,6 @@ def peak_bytes(call: Callable[[], object], *inputs: Tensor) -> int:
         call()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    # imports triton, which must not happen before the interpreter could be chosen
-    from course.subject.watch import Watch
-
     watch = Watch(list(inputs))
     with watch.phase(noop=False):
         call()

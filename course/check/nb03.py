@@ -13,6 +13,7 @@ from course.check.fresh import nan_memory, surrounded
 from course.check.registry import checker
 from course.device import prepare
 from course.oracle.attention import attention as oracle
+from course.subject.watch import Watch
 
 Attention = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 
@@ -55,9 +56,6 @@ def _all_inputs(attention: Attention) -> None:
 
 
 def _kernel_did_it(name: str, attention: Attention) -> None:
-    # imports triton, which must not happen before the interpreter could be chosen
-    from course.subject.watch import Watch
-
     q, k, v = (_random(4, 16, seed=s).to(prepare().device) for s in range(3))
     watch = Watch([q, k, v])
     with watch.phase(noop=False):

@@ -45,7 +45,8 @@ class Child:
         """End the child, and whatever it started."""
         if self._process is None:
             return
-        self._to.close()
+        with contextlib.suppress(BrokenPipeError):  # of a request that nobody read
+            self._to.close()
         self._from.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)
@@ -53,6 +54,8 @@ class Child:
         self._process = None
 
     def _ask(self, what: str, target: str, arguments: tuple[Any, ...], settings: Any) -> Any:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # it ended after its last answer: no fault of this call
         if self._process is None:
             self._start()
         request = {"what": what, "target": target, "arguments": arguments, "settings": settings}
@@ -118,5 +121,6 @@ class _Deadline:
 def _rebuilt(name: str, text: str) -> BaseException:
     kind = getattr(builtins, name, None)
     if isinstance(kind, type) and issubclass(kind, Exception):
-        return kind(text)
+        with contextlib.suppress(TypeError):  # UnicodeDecodeError is made of five things
+            return kind(text)
     return StudentError(text if name == "StudentError" else f"{name}: {text}")

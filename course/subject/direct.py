@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from course.subject import probe
@@ -12,13 +13,14 @@ from course.subject.reply import Reply
 
 
 class Direct:
-    """Imports from ``tree`` and calls; the tensors given are copied, so that a test can go on."""
+    """Imports from ``tree`` and calls, with copies of the tensors, as another process has them."""
 
     def __init__(self, tree: Path) -> None:
         sys.path.insert(0, str(tree))
 
     def call(self, target: str, *arguments: Any, **settings: Any) -> Reply:
         """See :meth:`course.subject.reply.Subject.call`."""
+        settings = {name: _fresh(value) for name, value in settings.items()}
         return probe.call(target, tuple(_fresh(a) for a in arguments), **settings)
 
     def gradcheck(self, target: str, *arguments: Any) -> bool:
@@ -36,7 +38,13 @@ class Direct:
 
 
 def _fresh(argument: Any) -> Any:
-    """A leaf of its own over the same memory, so that no gradient is left on the test's tensor."""
-    if not isinstance(argument, Tensor):
+    """A leaf of its own, strides and all: what is done to it must not reach the expected values."""
+    if not isinstance(argument, Tensor) or argument.is_meta:
         return argument
-    return argument.detach().requires_grad_(argument.requires_grad)
+    copy = torch.empty(0, dtype=argument.dtype, device=argument.device).set_(
+        argument.untyped_storage().clone(),
+        argument.storage_offset(),
+        argument.shape,
+        argument.stride(),
+    )
+    return copy.requires_grad_(argument.requires_grad)

@@ -17,6 +17,17 @@ def load(target: str) -> Any:
     module_name, _, path = target.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
+        for attribute in path.split("."):
+            # looking up a name in flash_attention.flash_attention imports the file it lives in
+            if not hasattr(found, attribute):
+                owner = getattr(found, "__name__", module_name)
+                raise StudentError(
+                    f"{owner} has no {attribute}: was it renamed or deleted? "
+                    "The signatures are fixed."
+                )
+            found = getattr(found, attribute)
+    except StudentError:
+        raise
     except SyntaxError as error:
         where = f"{_short(error.filename)}, line {error.lineno}"
         raise StudentError(f"{where}: Python cannot read this file: {error.msg}") from None
@@ -24,13 +35,6 @@ def load(target: str) -> Any:
         raise StudentError(
             f"{module_name} cannot be imported: {_where(error)}{type(error).__name__}: {error}"
         ) from None
-    for attribute in path.split("."):
-        if not hasattr(found, attribute):
-            owner = getattr(found, "__name__", module_name)
-            raise StudentError(
-                f"{owner} has no {attribute}: was it renamed or deleted? The signatures are fixed."
-            )
-        found = getattr(found, attribute)
     return found
 
 

@@ -44,11 +44,11 @@ def main() -> None:
         except EOFError:
             return
         try:
-            reply = {"value": _answer(request)}
+            # nothing is written before all of it is known to fit into a message
+            wire.send(replies, {"value": _answer(request)})
         except BaseException as error:
             root = _root(error)
-            reply = {"error": type(root).__name__, "text": str(root)}
-        wire.send(replies, reply)
+            wire.send(replies, {"error": type(root).__name__, "text": str(root)})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -77,24 +76,31 @@ class Watch(TorchDispatchMode):
 def _patched_launches(watch: Watch, noop: bool) -> Iterator[None]:
     """Note every launch, and let it do nothing when ``noop``.
 
-    Triton's launch hooks never fire under the interpreter, so the launch itself is replaced.
+    Triton's launch hooks never fire under the interpreter, so the launch itself is replaced. An
+    autotuned launch is one launch: neither the configurations it tries nor the memory they take are
+    the student's.
     """
+    # not before the interpreter could be chosen
+    from triton.runtime.autotuner import Autotuner
     from triton.runtime.interpreter import InterpretedFunction
+    from triton.runtime.jit import JITFunction
 
     def replace(original: Any) -> Any:
-        def run(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
-            watch.kernels.append(self.fn.__name__)
+        def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if watch._inside_kernel:
+                return original(self, *args, **kwargs)
+            watch.kernels.append(_name(self))
             if noop:
                 return None
             watch._inside_kernel = True
             try:
-                return original(self, *args, grid=grid, warmup=warmup, **kwargs)
+                return original(self, *args, **kwargs)
             finally:
                 watch._inside_kernel = False
 
         return run
 
-    classes = (triton.JITFunction, InterpretedFunction)
+    classes = (Autotuner, JITFunction, InterpretedFunction)
     originals = [c.run for c in classes]
     for c, original in zip(classes, originals, strict=True):
         c.run = replace(original)
@@ -103,3 +109,9 @@ def _patched_launches(watch: Watch, noop: bool) -> Iterator[None]:
     finally:
         for c, original in zip(classes, originals, strict=True):
             c.run = original
+
+
+def _name(kernel: Any) -> str:
+    while hasattr(kernel, "fn"):  # an autotuner holds a kernel, which holds a function
+        kernel = kernel.fn
+    return kernel.__name__
