@@ -30,7 +30,7 @@ test-all: test test-slow test-versions
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy course
+	$(RUN) -m mypy
 
 # writes the stubs and notebooks that are generated from solutions/
 release: setup

@@ -20,7 +20,8 @@ if not found and (ON_DRIVE or find_spec("course") is None):
     found = [places[0] / name]
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, found[0]], check=True)
 sys.path[:0] = map(str, found[:1])
-if lacking := [m for m in ("jaxtyping", "einops", "typer", "rich") if find_spec(m) is None]:
+needed = ("jaxtyping", "einops", "typer", "rich", "pandas", "matplotlib")
+if lacking := [name for name in needed if find_spec(name) is None]:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *lacking], check=True)
 from course import versions
 
