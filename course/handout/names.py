@@ -6,6 +6,9 @@ import importlib
 import re
 from functools import lru_cache
 
+import typer
+
+from course.cli import app
 from course.handout.build import ROOT
 from course.release import settings
 
@@ -132,7 +135,10 @@ def wrong_with(span: str) -> str:
         return "" if found else "no notebook has this exercise"
     if span == "pytest" or span.startswith(("course ", "pytest ", "python ", "./", "!./", "make ")):
         return _command(span.removeprefix("!").split())
-    if re.fullmatch(r"[\w.-]*/[\w./-]*", span):
+    if span.startswith("[tool."):
+        project = (ROOT / "pyproject.toml").read_text("utf-8")
+        return "" if f"\n{span}\n" in project else "pyproject.toml has no such table"
+    if re.fullmatch(r"[\w.-]*/[\w./-]*|\w+\.toml", span):
         return _path(span)
     return _code(span)
 
@@ -153,13 +159,8 @@ def _command(words: list[str]) -> str:
         files = (f"{path}.py", f"{path}/__main__.py")
         return "" if "" in map(_path, files) else "no such module"
     if program == "course" and rest:
-        commands = {
-            node.name
-            for name in ("course.cli", "course.release.cli")
-            for node in ast.walk(modules()[name])
-            if isinstance(node, ast.FunctionDef)
-        }
-        if rest[0] not in commands:
+        commands = typer.main.get_group(app).commands
+        if rest[0] not in (*commands, "release"):
             return f"course has no command {rest[0]}"
         exercises = [word for word in rest[1:] if re.match(r"(hw|nb)\d", word)]
         return next((why for why in map(wrong_with, exercises) if why), "")

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from course.submit.benchmarks import Run
-from course.submit.score import GIVEN, Exercise, Results, totals
+from course.submit.score import GIVEN, Exercise, Results, totals, unwritten
 from course.submit.titles import PARTS
 
 WIDTH = 120  # columns where nobody can say: a notebook's cell, a file, CI
@@ -67,7 +67,7 @@ class Shown(AbstractContextManager["Shown"]):
         if name != self._current:
             self._end_exercise()
             self._current = name
-        self._counts[test["outcome"]] += 1
+        self._counts["not written yet" if unwritten(test) else test["outcome"]] += 1
         if self._bar:
             total = results.collected if results.collected > 0 else None
             self._bar.update(self._task, description=name, total=total, advance=1)

@@ -88,8 +88,14 @@ def score(results: Results, not_tested: dict[str, str] | None = None) -> list[Ex
     ]
 
 
+def unwritten(test: dict[str, Any]) -> bool:
+    """Whether a test failed because its exercise is still a stub."""
+    return test["outcome"] == "failed" and any(sign in test["message"] for sign in _UNWRITTEN)
+
+
 def _judge(name: str, points: int, tests: list[dict[str, Any]], not_run: str | None) -> Exercise:
     failed = [_said(test) for test in tests if test["outcome"] == "failed"]
+    stubs = [_said(test) for test in tests if unwritten(test)]
     unproven: dict[str, int] = {}
     for test in tests:
         if test["outcome"] == "unproven":
@@ -100,9 +106,8 @@ def _judge(name: str, points: int, tests: list[dict[str, Any]], not_run: str | N
     if not_run is not None:
         state, reason = "not tested", not_run
     elif failed:
-        unwritten = [message for message in failed if any(sign in message for sign in _UNWRITTEN)]
-        state = "not written yet" if unwritten else "failed"
-        reason = _one_line(name, (unwritten or failed)[0])
+        state = "not written yet" if stubs else "failed"
+        reason = _one_line(name, (stubs or failed)[0])
     elif any(test["outcome"] == "passed" for test in tests):
         state = "passed"
     elif unproven:

@@ -38,6 +38,7 @@ def test_every_name_is_in_the_code(document: Path) -> None:
         ("softmax_matmul/fused.py", "no such file"),
         ("outputs/softmax.csv", "nothing writes"),
         ("course chekc hw1-1", "no command"),
+        ("[tool.course.releases]", "no such table"),
         ("course check hw1-9", "no test"),
         ("python -m benchmarking.bench_softmax", "no such module"),
         ("pytest --exercises hw1-1", "unknown option"),
