@@ -97,6 +97,8 @@ def _flex_attention(seq_len: int, is_causal: bool) -> Attention:
     # each shape is compiled for itself, which takes seconds and gives it its best; after eight
     # shapes dynamo would give up in silence
     torch.compiler.reset()
+    # its backward pass is timed many times over one forward pass
+    torch._functorch.config.donated_buffer = False
     compiled: Any = torch.compile(flex_attention, dynamic=False)
 
     def attention(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:

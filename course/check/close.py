@@ -24,7 +24,9 @@ def assert_close_to_exact(
         own: PyTorch's result at the dtype and precision under test.
         scale: largest exact value of the group the tensor belongs to (dQ, dK, dV together).
         eps: relative spacing of the arithmetic (``torch.finfo(dtype).eps``; 2**-10 for TF32).
-        condition: max(1, largest \\|L\\|) for gradients in fp32, else 1.
+        condition: how much the computation magnifies rounding: max(1, largest \\|L\\|) in attention
+            at float32, because exp makes the rounding of a score an error relative to its size;
+            sqrt(n) where n terms are added one after the other; else 1.
 
     Raises:
         AssertionError: says what is wrong, where first, and the likely reason.

@@ -28,8 +28,13 @@ def assert_forward(
 ) -> Reply:
     """O is right."""
     reply = subject.call(target, Q, K, V, causal)
-    assert_matches("O", reply.output, lambda Q, K, V: attention(Q, K, V, causal), *_plain(Q, K, V))
+    _assert_output(reply, Q, K, V, causal)
     return reply
+
+
+def _assert_output(reply: Reply, Q: Tensor, K: Tensor, V: Tensor, causal: bool) -> None:
+    magnified = condition(Q, K, causal)
+    assert_matches("O", reply.output, attention, *_plain(Q, K, V), causal, condition=magnified)
 
 
 def assert_gradients(
@@ -46,7 +51,7 @@ def assert_gradients(
     Q, K, V = (t.detach().requires_grad_() for t in (Q, K, V))
     reply = subject.call(target, Q, K, V, causal, grad_output=dO, **settings)
     plain = _plain(Q, K, V)
-    assert_matches("O", reply.output, lambda Q, K, V: attention(Q, K, V, causal), *plain)
+    _assert_output(reply, Q, K, V, causal)
     for name, gradient in zip(("dQ", "dK", "dV"), reply.gradients, strict=True):
         assert gradient is not None, f"{name}: no gradient came back"
     assert_matches(
