@@ -195,12 +195,21 @@ def test_bad_shapes_are_named(subject, machine, Q, K, V, named):
         subject.call(APPLY, *(torch.zeros(s, device=machine.device) for s in (Q, K, V)))
 
 
-def test_bad_dtypes_are_named(subject, machine):
+def test_bad_dtypes_and_devices_are_named(subject, machine):
     Q = torch.zeros(1, 4, 16, device=machine.device)
     with pytest.raises(ValueError, match="V: expected the dtype of Q"):
         subject.call(APPLY, Q, Q, Q.half())
+    with pytest.raises(ValueError, match="K: expected the device of Q, .*, got meta"):
+        subject.call(APPLY, Q, Q.to("meta"), Q)
     with pytest.raises(ValueError, match=r"Q: expected one of .*got torch.float64"):
         subject.call(APPLY, *[Q.double()] * 3)
+
+
+@pytest.mark.needs(tier="run")
+def test_a_tensor_a_compiled_kernel_cannot_read_is_named(subject):
+    Q = torch.zeros(1, 4, 16)
+    with pytest.raises(ValueError, match="Q: kernels are compiled here"):
+        subject.call(APPLY, Q, Q, Q)
 
 
 def backward_case(seq_q, seq_k, machine, causal):

@@ -97,7 +97,16 @@ def test_bad_arguments_are_named(subject, machine, x, V, block, named):
         subject.call(FUSED, *(torch.zeros(s, device=machine.device) for s in (x, V)), block)
 
 
-def test_bad_dtypes_are_named(subject, machine):
+def test_bad_dtypes_and_devices_are_named(subject, machine):
     x = torch.zeros((1, 4, 4), device=machine.device)
     with pytest.raises(ValueError, match="V: expected the dtype of x"):
         subject.call(FUSED, x, x.half())
+    with pytest.raises(ValueError, match="V: expected the device of x, .*, got meta"):
+        subject.call(FUSED, x, x.to("meta"))
+
+
+@pytest.mark.needs(tier="run")
+def test_a_tensor_a_compiled_kernel_cannot_read_is_named(subject):
+    x = torch.zeros(1, 4, 4)
+    with pytest.raises(ValueError, match="x: kernels are compiled here"):
+        subject.call(FUSED, x, x)

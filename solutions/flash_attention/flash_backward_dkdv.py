@@ -13,15 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from flash_attention.configurations import DKDV, launch, tuned
-from flash_attention.tiles import (
-    describable,
-    describe,
-    load_tile,
-    place,
-    precision,
-    store_tile,
-    strides,
-)
+from flash_attention.tiles import load_tile, place, store_tile, tile_arguments
 
 # fmt: off
 ### BEGIN SOLUTION hw3-9 the dK and dV kernel
@@ -127,17 +119,11 @@ def backward_dkdv(
     seq_k, d = K.shape[1:]
     dK = torch.empty(K.shape, dtype=K.dtype, device=K.device)
     dV = torch.empty(V.shape, dtype=V.dtype, device=V.device)
-    BLOCK_D = max(16, triton.next_power_of_2(d))
-    tensors = {"q": Q, "k": K, "v": V, "do": dO}
-    descriptors = describable(*tensors.values())
-    inputs = {n: describe(t, BLOCK_D) if descriptors else t for n, t in tensors.items()}
-    for name, t in tensors.items():
-        inputs |= strides(name, t)
     launch(
         _dkdv_kernel, _TUNED, K, seq_k, "BLOCK_K",
-        **inputs, l_ptr=L, delta_ptr=delta, dk_ptr=dK, dv_ptr=dV,
+        **tile_arguments(q=Q, k=K, v=V, do=dO), l_ptr=L, delta_ptr=delta, dk_ptr=dK, dv_ptr=dV,
         seq_q=Q.shape[1], seq_k=seq_k, head_dim=d, scale=1 / math.sqrt(d),
-        IS_CAUSAL=is_causal, DESCRIPTORS=descriptors, PRECISION=precision(Q), BLOCK_D=BLOCK_D,
+        IS_CAUSAL=is_causal,
     )  # fmt: skip
     return dK, dV
     ### END SOLUTION

@@ -13,15 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from flash_attention.configurations import DQ, launch, tuned
-from flash_attention.tiles import (
-    describable,
-    describe,
-    load_tile,
-    place,
-    precision,
-    store_tile,
-    strides,
-)
+from flash_attention.tiles import load_tile, place, store_tile, tile_arguments
 
 # fmt: off
 ### BEGIN SOLUTION hw3-8 the dQ kernel
@@ -121,17 +113,11 @@ def backward_dq(
     ### BEGIN SOLUTION hw3-8 allocate dQ and launch the kernel
     seq_q, d = Q.shape[1:]
     dQ = torch.empty(Q.shape, dtype=Q.dtype, device=Q.device)
-    BLOCK_D = max(16, triton.next_power_of_2(d))
-    tensors = {"q": Q, "k": K, "v": V, "do": dO}
-    descriptors = describable(*tensors.values())
-    inputs = {n: describe(t, BLOCK_D) if descriptors else t for n, t in tensors.items()}
-    for name, t in tensors.items():
-        inputs |= strides(name, t)
     launch(
         _dq_kernel, _TUNED, Q, seq_q, "BLOCK_Q",
-        **inputs, l_ptr=L, delta_ptr=delta, dq_ptr=dQ,
+        **tile_arguments(q=Q, k=K, v=V, do=dO), l_ptr=L, delta_ptr=delta, dq_ptr=dQ,
         seq_q=seq_q, seq_k=K.shape[1], head_dim=d, scale=1 / math.sqrt(d),
-        IS_CAUSAL=is_causal, DESCRIPTORS=descriptors, PRECISION=precision(Q), BLOCK_D=BLOCK_D,
+        IS_CAUSAL=is_causal,
     )  # fmt: skip
     return dQ
     ### END SOLUTION

@@ -15,8 +15,6 @@ from flash_attention.inputs import check_inputs
 
 TILE = 64  # queries and keys a tile; any length works, the last tile is just shorter
 
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-
 ### BEGIN SOLUTION hw2-1 the scores of one tile
 
 
@@ -61,7 +59,7 @@ class FlashAttentionPytorch(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, Q, K, V, is_causal=False):
-        check_inputs(Q, K, V, _DTYPES)
+        check_inputs(Q, K, V, runs_kernel=False)
         sqrt_d = math.sqrt(Q.shape[-1])
         ### BEGIN SOLUTION hw2-1 the tiled forward pass
         # 16-bit inputs are accumulated in float32, as the tensor cores do

@@ -1,15 +1,19 @@
 # course: given
-"""Reading one tile of a (batch, seq, d) tensor, and which tile sizes to read.
+"""Reading and writing one tile of a (batch, seq, d) tensor, and what a kernel needs for it.
 
 A tile comes through a tensor descriptor (TMA on Hopper and later, plain loads elsewhere) or, for
 inputs a descriptor cannot describe, through masked pointers; the kernels are the same.
 """
+
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
+
+L2_BYTES = 32 << 20  # what a group of batch entries may take: half of an H200's, an A100's 40 MB
 
 
 @triton.jit
@@ -86,18 +90,34 @@ def describable(*tensors: Tensor) -> bool:
     )
 
 
-def describe(t: Tensor, BLOCK_D: int) -> TensorDescriptor:
-    """A descriptor of (batch, seq, d); :func:`set_block_shapes` fills in the rows of a tile."""
-    return TensorDescriptor(t, list(t.shape), list(t.stride()), [1, 16, BLOCK_D])
+def tile_arguments(**tensors: Tensor) -> dict[str, Any]:
+    """What :func:`load_tile` and :func:`place` need of these (batch, seq, d) tensors.
 
-
-def strides(name: str, t: Tensor) -> dict[str, int]:
-    """The strides of t (batch, seq, d), in elements, under the names kernels give them."""
-    return {f"stride_{name}{dim}": s for dim, s in zip("bnd", t.stride(), strict=True)}
+    Each tensor, or a descriptor of it, and its strides in elements, under the names kernels give
+    them; DESCRIPTORS, BLOCK_D, PRECISION; batches, and group: how many of them fit the L2 cache.
+    """
+    first = next(iter(tensors.values()))
+    BLOCK_D = max(16, triton.next_power_of_2(first.shape[-1]))
+    descriptors = describable(*tensors.values())
+    # two tensors of each batch entry are read by all its programs
+    rows = 2 * max(t.shape[1] for t in tensors.values())
+    arguments: dict[str, Any] = {
+        "DESCRIPTORS": descriptors,
+        "BLOCK_D": BLOCK_D,
+        "PRECISION": precision(first),
+        "batches": first.shape[0],
+        "group": max(1, L2_BYTES // (rows * BLOCK_D * first.element_size())),
+    }
+    for name, t in tensors.items():
+        shape, steps = list(t.shape), list(t.stride())
+        # set_block_shapes() in configurations.py fills in the rows of a tile
+        arguments[name] = TensorDescriptor(t, shape, steps, [1, 16, BLOCK_D]) if descriptors else t
+        arguments |= {f"stride_{name}{dim}": s for dim, s in zip("bnd", steps, strict=True)}
+    return arguments
 
 
 def precision(t: Tensor) -> str:
-    """How ``tl.dot`` multiplies float32: exactly only where PyTorch does."""
+    """How ``tl.dot`` multiplies float32: TF32 only where PyTorch may use it too."""
     if torch.get_float32_matmul_precision() != "highest":
         return "tf32"
     # three TF32 products keep float32's accuracy and, from sm_80 on, run on tensor cores
