@@ -199,7 +199,7 @@ def test_bad_dtypes_and_devices_are_named(subject, machine):
     Q = torch.zeros(1, 4, 16, device=machine.device)
     with pytest.raises(ValueError, match="V: expected the dtype of Q"):
         subject.call(APPLY, Q, Q, Q.half())
-    with pytest.raises(ValueError, match="K: expected the device of Q, .*, got meta"):
+    with pytest.raises(ValueError, match=r"K: expected the device of Q, .*, got meta"):
         subject.call(APPLY, Q, Q.to("meta"), Q)
     with pytest.raises(ValueError, match=r"Q: expected one of .*got torch.float64"):
         subject.call(APPLY, *[Q.double()] * 3)

@@ -101,7 +101,7 @@ def test_bad_dtypes_and_devices_are_named(subject, machine):
     x = torch.zeros((1, 4, 4), device=machine.device)
     with pytest.raises(ValueError, match="V: expected the dtype of x"):
         subject.call(FUSED, x, x.half())
-    with pytest.raises(ValueError, match="V: expected the device of x, .*, got meta"):
+    with pytest.raises(ValueError, match=r"V: expected the device of x, .*, got meta"):
         subject.call(FUSED, x, x.to("meta"))
 
 
