@@ -70,4 +70,6 @@ def in_words(error: BaseException, exercise: str = "") -> str:
         return f"is not written yet ({title})"
     if isinstance(error, AssertionError):
         return f"is not right yet: {text}"
-    return f"stopped with {type(error).__name__}: {text}"
+    kind = type(error).__name__
+    # by name: its module imports more than a notebook's first cell may, and its text says it all
+    return f"stopped: {text}" if kind == "StudentError" else f"stopped with {kind}: {text}"

@@ -77,6 +77,7 @@ def test_sabotage(folder: Path) -> None:
     assert "an endless loop?" in reasons["hw1-3"]
     assert "ended before it answered" in reasons["hw2-2"]
     assert not [reason for reason in reasons.values() if "\n" in reason]
+    assert not [reason for reason in reasons.values() if "StudentError" in reason]
     assert "c/work.py" in archived(folder)
     log = (folder / "outputs/tests.jsonl").read_text()
     assert log.count("an endless loop?") == 1
