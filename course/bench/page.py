@@ -18,9 +18,9 @@ _HEAD = """# Performance
 Every number on this page was measured; each table says on what. Times are between CUDA events,
 after warm-up, the L2 cache flushed before each pass, and medians unless a column says otherwise. In
 the races (all tables but the benchmarks of the homework) implementations take turns in one process,
-and each result is compared with PyTorch in float64 first: a wrong one has no time. Launching is part
-of what is timed: up to S 1024 a GPU is done sooner than Python can launch three kernels, and there the
-launches are what the numbers show.
+and each result is compared with PyTorch in float64 first: a wrong one has no time. Launching is
+part of what is timed: up to S 1024 a GPU is done sooner than Python can launch its kernels, and
+the numbers there are those of the launches.
 
 *Speed* is the other's time divided by ours: above 1 ours is faster. TFLOP/s counts 4 heads S² d
 operations forward, half of that when causal, and 2.5 times as many backward.

@@ -1,6 +1,5 @@
 """Student code in this process: what a learner's own ``pytest`` uses."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from course.subject import probe
-from course.subject.load import load
+from course.subject.load import load, use
 from course.subject.reply import Reply
 
 
@@ -16,7 +15,7 @@ class Direct:
     """Imports from ``tree`` and calls, with copies of the tensors, as another process has them."""
 
     def __init__(self, tree: Path) -> None:
-        sys.path.insert(0, str(tree))
+        use(tree)
 
     def call(self, target: str, *arguments: Any, **settings: Any) -> Reply:
         """See :meth:`course.subject.reply.Subject.call`."""

@@ -1,11 +1,24 @@
 """Finding a student's function, with a sentence for everything that can be wrong with a file."""
 
 import importlib
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
 from course.subject.reply import StudentError
+
+_tree: Path | None = None
+
+
+def use(tree: Path) -> None:
+    """Look for student packages in this folder, and nowhere else.
+
+    An editable install of another copy would stand in for a file that was deleted here.
+    """
+    global _tree
+    _tree = tree.resolve()
+    sys.path.insert(0, str(_tree))
 
 
 def load(target: str) -> Any:
@@ -17,6 +30,9 @@ def load(target: str) -> Any:
     module_name, _, path = target.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
+        path_here = Path(*module_name.split(".")).with_suffix(".py")
+        if _tree and _tree not in Path(found.__file__ or "").resolve().parents:
+            raise StudentError(f"{path_here} is not there: was it moved or deleted?")
         for attribute in path.split("."):
             # looking up a name in flash_attention.flash_attention imports the file it lives in
             if not hasattr(found, attribute):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ if device.prepare().interpreted:
     torch.set_num_threads(1)
 
 from course.subject import probe, wire
-from course.subject.load import load
+from course.subject.load import load, use
 
 
 def _answer(request: dict[str, Any]) -> Any:
@@ -37,6 +38,7 @@ def _root(error: BaseException) -> BaseException:
 def main() -> None:
     """Serve on the two file descriptors named on the command line."""
     requests, replies = os.fdopen(int(sys.argv[1]), "rb"), os.fdopen(int(sys.argv[2]), "wb")
+    use(Path(sys.path[0]))  # where course.process.python() puts the tree
     wire.send(replies, "ready")
     while True:
         try:

@@ -10,6 +10,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from flash_attention.inputs import check_inputs
 
@@ -93,6 +94,7 @@ class FlashAttentionPytorch(torch.autograd.Function):
         return O
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, dO):
         Q, K, V, O, L = ctx.saved_tensors
         return attention_backward_impl(Q, K, V, L, O, dO, ctx.sqrt_d, ctx.is_causal)
