@@ -11,8 +11,6 @@ import triton
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-L2_BYTES = 32 << 20  # what a group of batch entries may take: half of an H200's, an A100's 40 MB
-
 Sizes = tuple[int, int]  # bytes an element, largest head dimension
 
 
@@ -81,8 +79,9 @@ def launch(
 ) -> None:
     """Launch one program for each tile of ``rows`` in each batch entry of t (batch, seq, d).
 
-    ``block`` names the tile size, "BLOCK_Q" or "BLOCK_K". Trying configurations takes a second for
-    every new shape, so lengths below 1024, and machines without a GPU, take fixed tiles.
+    ``block`` names the tile size, "BLOCK_Q" or "BLOCK_K"; ``arguments`` are the kernel's, by name,
+    seq_q, seq_k and BLOCK_D among them; the tile sizes are added. Trying configurations takes a
+    second for every new shape, so lengths below 1024, and machines without a GPU, take fixed tiles.
     The grid has one axis, because the others hold 65535 programs at most.
     """
 
@@ -90,11 +89,6 @@ def launch(
         return (t.shape[0] * triton.cdiv(rows, meta[block]),)
 
     seq = max(arguments["seq_q"], arguments["seq_k"])
-    # two tensors of each batch entry are read by all its programs
-    entry_bytes = 2 * seq * arguments["BLOCK_D"] * t.element_size()
-    arguments["batches"] = t.shape[0]
-    arguments["group"] = max(1, L2_BYTES // entry_bytes)
-
     sizes = (t.element_size(), max(64, arguments["BLOCK_D"]))
     # without tensor cores a large tile takes minutes to compile, and spills
     if t.is_cuda and seq >= 1024 and torch.cuda.get_device_capability(t.device) >= (8, 0):

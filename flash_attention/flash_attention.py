@@ -18,7 +18,12 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    try:
+        home = importlib.import_module(_HOME[name])
+    except AttributeError as error:
+        # left alone, it would say that this module has no such name
+        raise ImportError(f"{_HOME[name]}: {error}") from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -13,15 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from flash_attention.configurations import DKDV, launch, tuned
-from flash_attention.tiles import (
-    describable,
-    describe,
-    load_tile,
-    place,
-    precision,
-    store_tile,
-    strides,
-)
+from flash_attention.tiles import load_tile, place, store_tile, tile_arguments
 
 # fmt: off
 # room for a kernel

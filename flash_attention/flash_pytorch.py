@@ -10,12 +10,11 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from flash_attention.inputs import check_inputs
 
 TILE = 64  # queries and keys a tile; any length works, the last tile is just shorter
-
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 # room for functions of your own
 
@@ -33,7 +32,7 @@ class FlashAttentionPytorch(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, Q, K, V, is_causal=False):
-        check_inputs(Q, K, V, _DTYPES)
+        check_inputs(Q, K, V, runs_kernel=False)
         sqrt_d = math.sqrt(Q.shape[-1])
         raise NotImplementedError("hw2-1: the tiled forward pass")
         ctx.save_for_backward(Q, K, V)  # what else does the backward pass need?
@@ -41,6 +40,7 @@ class FlashAttentionPytorch(torch.autograd.Function):
         return O
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, dO):
         Q, K, V, O, L = ctx.saved_tensors
         return attention_backward_impl(Q, K, V, L, O, dO, ctx.sqrt_d, ctx.is_causal)

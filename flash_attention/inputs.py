@@ -2,16 +2,23 @@
 """What attention accepts, and the one shape the kernels see."""
 
 import torch
+import triton
 from jaxtyping import Float
 from torch import Tensor
 
 
-def check_inputs(Q: Tensor, K: Tensor, V: Tensor, dtypes: tuple[torch.dtype, ...]) -> None:
+def check_inputs(Q: Tensor, K: Tensor, V: Tensor, runs_kernel: bool) -> None:
     """Refuse what cannot be computed.
+
+    Args:
+        runs_kernel: the tensors go to a Triton kernel, not to PyTorch.
 
     Raises:
         ValueError: names the argument that is wrong, and what it got.
     """
+    dtypes = [torch.float32, torch.float16, torch.bfloat16]
+    if not runs_kernel:
+        dtypes.append(torch.float64)
     if Q.ndim not in (3, 4):
         raise ValueError(
             f"Q: expected (batch, seq_q, d) or (batch, heads, seq_q, d), got shape {tuple(Q.shape)}"
@@ -37,6 +44,8 @@ def check_inputs(Q: Tensor, K: Tensor, V: Tensor, dtypes: tuple[torch.dtype, ...
             raise ValueError(f"{name}: expected the device of Q, {Q.device}, got {t.device}")
     if Q.shape[-1] > 256:
         raise ValueError(f"Q: head dimensions up to 256 are supported, got {Q.shape[-1]}")
+    if runs_kernel and not Q.is_cuda and not triton.knobs.runtime.interpret:
+        raise ValueError(f"Q: kernels are compiled here and need the GPU, got {Q.device}")
 
 
 def fold_heads(t: Float[Tensor, "... seq d"]) -> Float[Tensor, "batch seq d"]:

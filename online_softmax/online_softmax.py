@@ -92,7 +92,7 @@ def online_softmax(
         BLOCK_2: columns a step, a power of two.
 
     Raises:
-        ValueError: wrong number of dimensions, dtype, or block sizes.
+        ValueError: names the argument that is wrong, and what it got.
     """
     _check(x, BLOCK_1, BLOCK_2)
     batch, d1, d2 = x.shape
@@ -136,6 +136,8 @@ def _check(x: Tensor, BLOCK_1: int, BLOCK_2: int) -> None:
         raise ValueError(f"x: no dimension may be empty, got shape {tuple(x.shape)}")
     if x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"x: expected float32, float16 or bfloat16, got {x.dtype}")
+    if not x.is_cuda and not triton.knobs.runtime.interpret:
+        raise ValueError(f"x: kernels are compiled here and need the GPU, got {x.device}")
     for name, block in (("BLOCK_1", BLOCK_1), ("BLOCK_2", BLOCK_2)):
         if block < 1 or block & (block - 1):
             raise ValueError(f"{name}: expected a power of two, got {block}")

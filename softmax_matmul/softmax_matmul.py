@@ -59,7 +59,8 @@ def fused_softmax(
 
     Args:
         x, V: any strides, any lengths; both float32, float16 or bfloat16. float32 products follow
-            ``torch.get_float32_matmul_precision()``: 'highest' is IEEE, anything else TF32.
+            ``torch.get_float32_matmul_precision()``: 'highest' keeps float32's accuracy, anything
+            else allows TF32.
         BLOCK_1: rows of x a program, a power of two, at least 16.
         BLOCK_2: columns of x a step, a power of two, at least 16.
 
@@ -94,6 +95,8 @@ def _check(x: Tensor, V: Tensor, BLOCK_1: int, BLOCK_2: int) -> None:
         raise ValueError(f"V: expected the dtype of x, {x.dtype}, got {V.dtype}")
     if V.device != x.device:
         raise ValueError(f"V: expected the device of x, {x.device}, got {V.device}")
+    if not x.is_cuda and not triton.knobs.runtime.interpret:
+        raise ValueError(f"x: kernels are compiled here and need the GPU, got {x.device}")
     for name, block in (("BLOCK_1", BLOCK_1), ("BLOCK_2", BLOCK_2)):
         if block < 16 or block & (block - 1):
             raise ValueError(f"{name}: expected a power of two, at least 16, got {block}")

@@ -146,7 +146,7 @@ def _ladder(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> st
 
 
 def _softmax_matmul(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> str:
-    return _softmax_matmul_section(frame, source, pictures, prefix, "IEEE", "softmax_matmul")
+    return _softmax_matmul_section(frame, source, pictures, prefix, "float32", "softmax_matmul")
 
 
 def _softmax_matmul_tf32(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> str:
