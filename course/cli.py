@@ -71,10 +71,9 @@ def check(
     _need_solutions(solutions)
     in_tests = homework.test_files()
     in_notebooks = notebook.all_exercises(solutions)
-    known = sorted({*in_tests, *in_notebooks})
+    known = {n: TITLES.get(n, in_notebooks.get(n, "")) for n in (*in_tests, *in_notebooks)}
     if not exercise:
-        for name in known:
-            typer.echo(f"{name:8} {TITLES.get(name, in_notebooks.get(name, ''))}")
+        _list(known)
     elif exercise in in_notebooks:
         wrong = notebook.check_saved(exercise, solutions)
         if wrong:
@@ -84,9 +83,31 @@ def check(
         if not homework.check_homework(console(), exercise, solutions):
             raise typer.Exit(1)
     else:
-        near = difflib.get_close_matches(exercise, known, n=3) or known
-        typer.echo(f"There is no exercise {exercise!r}. Did you mean {', '.join(near)}?")
+        _no_such_exercise(exercise, known)
         raise typer.Exit(2)
+
+
+def _list(titles: dict[str, str]) -> None:
+    for name in sorted(titles):
+        typer.echo(f"{name:8} {titles[name]}".rstrip())
+
+
+def _no_such_exercise(wanted: str, known: dict[str, str]) -> None:
+    """Say what there is instead: in the homework or notebook of that name, or which of them."""
+    part = wanted.split("-")[0]
+    within = {name: title for name, title in known.items() if name.split("-")[0] == part}
+    if wanted == part and within:
+        typer.echo(f"{part} has these exercises; check one of them:")
+        _list(within)
+    elif within:
+        near = difflib.get_close_matches(wanted, within, n=3) or sorted(within)
+        typer.echo(f"There is no exercise {wanted!r}. Did you mean {', '.join(near)}?")
+    else:
+        kinds = {"nb": "notebook", "hw": "homework"}
+        kind, of = kinds.get(part[:2], "exercise"), part[:2] if part[:2] in kinds else ""
+        parts = sorted({name.split("-")[0] for name in known if name.startswith(of)})
+        typer.echo(f"There is no {kind} {part!r}. There are {', '.join(parts)};")
+        typer.echo("'course check' alone lists every exercise.")
 
 
 @app.command()

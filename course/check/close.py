@@ -81,7 +81,7 @@ def _explain(
     share = wrong.double().mean().item()
     at = f"[{', '.join(map(str, first))}]"
     lines = [
-        f"{name} is wrong in {_percent(share)} of its {got.numel()} elements; shape "
+        f"{name} is wrong in {_percent(share)} of its {_elements(got.numel())}; shape "
         f"{tuple(got.shape)}, first at {name}{at}: got {got[first].item():.6g}, "
         f"expected {exact[first].item():.6g} (largest error {difference.max().item():.1e}, "
         f"allowed {limit:.1e})."
@@ -92,6 +92,10 @@ def _explain(
     return " ".join(lines)
 
 
+def _elements(count: int) -> str:
+    return "1 element" if count == 1 else f"{count} elements"
+
+
 def _percent(share: float) -> str:
     return "all" if share == 1 else f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
 
@@ -99,14 +103,16 @@ def _percent(share: float) -> str:
 def _likely_reason(got: Tensor, exact: Tensor, wrong: Tensor) -> str:
     """A first guess for a beginner; silent rather than misleading when nothing fits."""
     if got.isnan().all():
-        return "Every element is NaN: was anything stored at all?"
+        return (
+            "Every element is NaN: nothing was stored, or one NaN (read beyond a mask, inf - inf) "
+            "reached every element."
+        )
     if got.isnan().any():
         return "Some elements are NaN: never written, or inf - inf, or 0 / 0?"
     if not got.any():
         return "Everything is zero: is the accumulator ever updated and stored?"
-    factor = ((got * exact).sum() / (exact * exact).sum()).item()
-    rest = (got - factor * exact).abs().max()
-    if got.numel() > 1 and abs(factor - 1) > 0.01 and rest < 1e-3 * got.abs().max():
+    factor = _common_factor(got, exact)
+    if factor:
         return f"All of it is off by one factor, {factor:.4g}: a missing scale?"
     for dim in range(wrong.ndim - 2, wrong.ndim):
         if dim < 0:
@@ -117,3 +123,18 @@ def _likely_reason(got: Tensor, exact: Tensor, wrong: Tensor) -> str:
         if first >= 4 and flat[first:].all():
             return f"Everything before index {first} of dimension {dim} is right: a tile's edge?"
     return ""
+
+
+def _common_factor(got: Tensor, exact: Tensor) -> float:
+    """What all of ``got`` is multiplied by, if a forgotten scale explains it; else 0.
+
+    Few elements, or all the same, fit a factor whatever is wrong; a few per cent are what a sum
+    kept in 16 bits loses.
+    """
+    largest = exact.abs().max()
+    if got.numel() < 8 or (exact - exact.mean()).abs().max() < 0.1 * largest:
+        return 0.0
+    factor = ((got * exact).sum() / (exact * exact).sum()).item()
+    rest = (got - factor * exact).abs().max()
+    plausible = 1e-3 <= abs(factor) <= 1e3 and abs(factor - 1) > 0.05
+    return factor if plausible and rest < 1e-3 * got.abs().max() else 0.0

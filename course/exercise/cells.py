@@ -11,7 +11,6 @@ import json
 import linecache
 import re
 import sys
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -87,12 +86,12 @@ def run_cells(cells: list[Cell], exercise: str) -> str:
             _remember(source, f"<{cell.id}>")
             exec(compile(source, f"<{cell.id}>", "exec"), vars(module))
     except CheckFailed as error:
-        return f"{error}{_where(error.__context__, exercise)}"
+        return str(error)
     except SyntaxError as error:
         return f"{exercise}: Python cannot read its cell, line {error.lineno}: {error.msg}"
     except (Exception, SystemExit) as error:
         hint = f" ({'; '.join(left_out)})" if left_out and isinstance(error, NameError) else ""
-        return f"{exercise} {in_words(error)}{_where(error, exercise)}{hint}"
+        return f"{exercise} {in_words(error, exercise)}{hint}"
     return ""
 
 
@@ -139,15 +138,6 @@ def _without_magics(source: str) -> str:
 def _remember(source: str, name: str) -> None:
     # @triton.jit reads a kernel's source again, and finds it here; None: never checked on disk
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-
-
-def _where(error: BaseException | None, exercise: str) -> str:
-    """The last line of the exercise's own cell that the error passed through."""
-    if error is None or isinstance(error, AssertionError | NotImplementedError):
-        return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame for frame in frames if frame.filename == f"<{exercise}>"]
-    return f"\n  line {lines[-1].lineno} of the cell: {lines[-1].line}" if lines else ""
 
 
 def main(exercise: str, path: str, verdict: str) -> None:

@@ -36,7 +36,7 @@ def check_homework(out: Console, exercise: str, solutions: bool = False) -> bool
         if results.collected < 0:
             why = f"the tests could not start:\n{log.read_text(errors='replace')[-2000:]}"
     if why:
-        out.print(f"[red]{exercise}[/]: {escape(why)}")
+        out.print(f"[red]{exercise}[/]: {escape(why)}", soft_wrap=True)
         return False
     return _tell(out, exercise, results)
 
@@ -46,7 +46,8 @@ def _tell(out: Console, exercise: str, results: Results) -> bool:
     # many sizes of one test often fail for one reason
     messages = dict.fromkeys(test["message"] for test in failed)
     for message in list(messages)[:_SHOWN]:
-        out.print(f"[red]{escape(message)}[/]")
+        # a number broken over two lines cannot be read
+        out.print(f"[red]{escape(message)}[/]", soft_wrap=True)
     if len(messages) > _SHOWN:
         out.print(f"... and {len(messages) - _SHOWN} other messages")
     entry = next(one for one in score(results) if one.id == exercise)

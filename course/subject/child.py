@@ -7,6 +7,7 @@ import builtins
 import contextlib
 import os
 import select
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -63,16 +64,31 @@ class Child:
             wire.send(self._to, request)
             reply = self._receive(self.time_limit)
         except (EOFError, BrokenPipeError):
-            self.close()
-            raise StudentError("the process running this code ended before it answered") from None
+            raise StudentError(self._epitaph()) from None
         except TimeoutError:
             self.close()
             raise StudentError(
                 f"no answer after {self.time_limit:.0f} s, so it was stopped: an endless loop?"
             ) from None
         if "error" in reply:
-            raise _rebuilt(reply["error"], reply["text"])
+            error = _rebuilt(reply["error"], reply["text"])
+            error.place = str(reply["place"])  # type: ignore[attr-defined]  # course.check.place
+            raise error
         return reply["value"]
+
+    def _epitaph(self) -> str:
+        """Why the child may have ended; closes it."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)
+        status = self._process.returncode
+        self.close()
+        if status in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
+            return (
+                f"Python itself died ({signal.Signals(-status).name}): most often a tl.store or "
+                "tl.load without a mask reached outside a tensor"
+            )
+        return "the process running this code ended before it answered"
 
     def _start(self) -> None:
         read_request, write_request = os.pipe()

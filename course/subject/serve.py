@@ -13,6 +13,7 @@ from course import device
 if device.prepare().interpreted:
     torch.set_num_threads(1)
 
+from course.check.place import place
 from course.subject import probe, wire
 from course.subject.load import load, use
 
@@ -50,7 +51,8 @@ def main() -> None:
             wire.send(replies, {"value": _answer(request)})
         except BaseException as error:
             root = _root(error)
-            wire.send(replies, {"error": type(root).__name__, "text": str(root)})
+            said = {"error": type(root).__name__, "text": str(root), "place": place(error)}
+            wire.send(replies, said)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """What both attention classes must do, said once; the tests name the class and the points."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from course.check import assert_matches
+from course.check.case import case
 from course.oracle.attention import attention, attention_gradients, log_sum_exp
 from course.subject import Reply
 from course.testing.inputs import normal, strided
@@ -34,7 +36,14 @@ def assert_forward(
 
 def _assert_output(reply: Reply, Q: Tensor, K: Tensor, V: Tensor, causal: bool) -> None:
     magnified = condition(Q, K, causal)
-    assert_matches("O", reply.output, attention, *_plain(Q, K, V), causal, condition=magnified)
+    with case(_inputs_in_words(Q, K, causal)):
+        assert_matches("O", reply.output, attention, *_plain(Q, K, V), causal, condition=magnified)
+
+
+def _inputs_in_words(Q: Tensor, K: Tensor, causal: bool) -> str:
+    *lead, seq_q, d = Q.shape
+    kind = "" if Q.is_contiguous() and K.is_contiguous() else ", views with strides"
+    return f"lead={tuple(lead)}, seq_q={seq_q}, seq_k={K.shape[-2]}, d={d}, causal={causal}{kind}"
 
 
 def assert_gradients(
@@ -54,14 +63,15 @@ def assert_gradients(
     _assert_output(reply, Q, K, V, causal)
     for name, gradient in zip(("dQ", "dK", "dV"), reply.gradients, strict=True):
         assert gradient is not None, f"{name}: no gradient came back"
-    assert_matches(
-        "dQ dK dV",
-        [g for g in reply.gradients if g is not None],
-        lambda Q, K, V, dO: attention_gradients(Q, K, V, dO, causal),
-        *plain,
-        dO,
-        condition=condition(Q, K, causal),
-    )
+    with case(_inputs_in_words(Q, K, causal)):
+        assert_matches(
+            "dQ dK dV",
+            [g for g in reply.gradients if g is not None],
+            lambda Q, K, V, dO: attention_gradients(Q, K, V, dO, causal),
+            *plain,
+            dO,
+            condition=condition(Q, K, causal),
+        )
     return reply
 
 
@@ -78,12 +88,19 @@ def assert_saves_what_it_should(
     reply: Reply, Q: Tensor, K: Tensor, V: Tensor, causal: bool
 ) -> None:
     """Exactly Q, K, V, O and one L (natural logarithm) of Q's shape without its last dimension."""
-    wanted = sorted([tuple(t.shape) for t in (Q, K, V, reply.output)] + [tuple(Q.shape[:-1])])
-    got = sorted(tuple(t.shape) for t in reply.saved)
-    assert got == wanted, f"saved for backward: shapes {got}; expected Q, K, V, O and L: {wanted}"
+    wanted = [tuple(t.shape) for t in (Q, K, V, reply.output)] + [tuple(Q.shape[:-1])]
+    got = [tuple(t.shape) for t in reply.saved]
+    extra, missing = Counter(got) - Counter(wanted), Counter(wanted) - Counter(got)
+    assert not extra and not missing, (
+        "saved for backward: expected Q, K, V, O and L"
+        + "".join(f"; one too many of shape {shape}" for shape in extra.elements())
+        + "".join(f"; missing one of shape {shape}" for shape in missing.elements())
+    )
     L = next(t for t in reply.saved if t.shape == Q.shape[:-1])
+    wide = torch.promote_types(Q.dtype, torch.float32)
+    assert L.dtype == wide, f"L: expected dtype {wide}, which has room for it, got {L.dtype}"
     exact = log_sum_exp(Q.detach().double(), K.detach().double(), causal)
-    own = log_sum_exp(Q.detach(), K.detach(), causal).to(L.dtype)
+    own = log_sum_exp(Q.detach().to(wide), K.detach().to(wide), causal)
     error = (L.double() - exact).abs().max().item()
     scale = exact.abs().max().item()
     limit = 3 * (own.double() - exact).abs().max().item() + 4 * torch.finfo(L.dtype).eps * scale

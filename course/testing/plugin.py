@@ -11,6 +11,7 @@ import torch
 from course import device
 from course.check.registry import in_words
 from course.process import ROOT
+from course.subject.reply import StudentError
 from course.testing.results import Results
 
 TIME_LIMIT = 60  # seconds a test, under the interpreter
@@ -54,6 +55,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = [i for i in items if exercise(i)[0] == wanted]
         config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
         items[:] = chosen
+    # as the homework has them, wherever their tests stand; given code comes first
+    items.sort(key=lambda item: exercise(item)[0])
 
 
 def exercise(item: pytest.Item) -> tuple[str, int]:
@@ -107,9 +110,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     reason = unproven_because(item)
     if reason:
         pytest.skip(f"unproven here: {reason}")
-    if exercise(item)[0] in item.config.stash.get(ENDLESS, ()):
-        # a loop costs a learner one time limit an exercise, not one a test
-        raise TimeoutError("another of its tests gave no answer, so this one was not run")
+    endless = item.config.stash.get(ENDLESS, set())
+    name, _ = exercise(item)
+    # a loop costs a learner one time limit an exercise, not one a test
+    if name in endless:
+        raise StudentError("another of its tests gave no answer, so this one was not run")
+    marker = item.get_closest_marker("exercise")
+    first = marker.kwargs.get("after", "") if marker else ""
+    if first in endless:
+        raise StudentError(f"{first} gave no answer, so this test was not run")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -119,7 +128,7 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
         return (yield)
 
     def stop(signum: int, frame: object) -> None:
-        raise TimeoutError(f"no answer after {TIME_LIMIT} s, so it was stopped: an endless loop?")
+        raise StudentError(f"no answer after {TIME_LIMIT} s, so it was stopped: an endless loop?")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(TIME_LIMIT)
@@ -145,6 +154,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             item.config.stash.setdefault(ENDLESS, set()).add(name)
         if item.config.option.verbose < 2:
             report.longrepr = f"{report.message}\n(pytest -vv shows where)"
+        used = getattr(item, "funcargs", {}).get("subject")
+        if report.when == "call" and used and not report.unwritten:
+            # what wrote outside its tensors may have spoilt the process for the tests to come
+            used.close()
     return report
 
 

@@ -113,7 +113,7 @@ def test_right_as_saved(folder: Path) -> None:
         (
             "def double(x):\n    y = x / 2\n    return y + missing\n",
             "nb07-1 stopped with NameError: name 'missing' is not defined\n"
-            "  line 3 of the cell: return y + missing",
+            "  line 3 of the cell: `return y + missing`",
         ),
         ("import os\nos._exit(0)\n", "nb07-1 ended Python itself (exit status 0)"),
         ("pass\n", "nb07-1 stopped with NameError: name 'double' is not defined (code cell 3 was"),
@@ -183,6 +183,15 @@ def test_unknown_and_missing_ids(folder: Path) -> None:
     done = course(folder, "check", "hw1-33")
     assert done.returncode == 2
     assert done.stdout.startswith("There is no exercise 'hw1-33'. Did you mean hw1-3,")
+    done = course(folder, "check", "hw1")
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == [
+        "hw1 has these exercises; check one of them:",
+        *("hw1-1    one", "hw1-2    two", "hw1-3    three"),
+    ]
+    done = course(folder, "check", "nb99")
+    assert done.returncode == 2
+    assert done.stdout.startswith("There is no notebook 'nb99'. There are nb07;"), done.stdout
     listed = course(folder, "check").stdout
     assert [line.split()[0] for line in listed.splitlines()] == [
         *("hw1-1", "hw1-2", "hw1-3", "hw2-1", "hw2-2"),
