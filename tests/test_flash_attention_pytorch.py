@@ -31,7 +31,8 @@ def test_forward(subject, machine, seq_q, seq_k):
 @pytest.mark.exercise("hw2-5", points=0)
 def test_forward_16_bit(subject, machine):
     Q, K, V, _ = inputs((2,), 128, 128, 32, machine, DTYPES["fp16"])
-    assert_forward(subject, APPLY, Q, K, V, False)
+    reply = assert_forward(subject, APPLY, Q, K, V, False)
+    assert_saves_what_it_should(reply, Q, K, V, False)
 
 
 @pytest.mark.exercise("hw2-2", points=1)

@@ -74,8 +74,15 @@ def test_tiles_beyond_the_diagonal_are_never_visited(subject, machine):
 @MASKS
 def test_autograd(subject, machine, causal):
     Q, K, V, dO = inputs((2,), 128, 64, 16, machine)
-    reply = assert_gradients(subject, APPLY, Q, K, V, dO, causal)
-    assert_saves_what_it_should(reply, Q, K, V, causal)
+    # a wrong L would make the gradients wrong, and they would be blamed
+    assert_saves_what_it_should(assert_forward(subject, APPLY, Q, K, V, causal), Q, K, V, causal)
+    assert_gradients(subject, APPLY, Q, K, V, dO, causal)
+
+
+@pytest.mark.exercise("hw3-4", points=0)
+def test_what_is_saved_16_bit(subject, machine):
+    Q, K, V, _ = inputs((2,), 64, 64, 16, machine, DTYPES["fp16"])
+    assert_saves_what_it_should(assert_forward(subject, APPLY, Q, K, V, True), Q, K, V, True)
 
 
 @pytest.mark.exercise("hw3-4", points=1)

@@ -77,8 +77,8 @@ def watch(
     if results.collected < 0:
         return f"the tests could not start: see the end of {_relative(log)}"
     return (
-        f"the tests ended early (exit status {process.returncode}): does the code end Python, "
-        "or run out of memory?"
+        f"the tests ended early (exit status {process.returncode}): does the code end Python, or "
+        "write outside a tensor (a tl.store without a mask), or run out of memory?"
     )
 
 

@@ -163,7 +163,7 @@ MUTANTS = [
         "Is an N x N tensor made?",
     ),
     _mutant(
-        "hw3-5",
+        "hw3-9",
         "the backward pass makes the whole score matrix",
         "        dQ, dK, dV = attention_backward(",
         "        S = Q @ K.mT\n        dQ, dK, dV = attention_backward(",
