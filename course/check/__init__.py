@@ -1,7 +1,7 @@
 """Checks a learner sees at once: in a notebook cell, or from ``course check``."""
 
 from course.check.close import assert_close_to_exact, assert_matches
-from course.check.registry import CheckFailed, check, checker, in_words
+from course.check.registry import CheckFailed, check, checker, in_words, require
 
 __all__ = [
     "CheckFailed",
@@ -10,4 +10,5 @@ __all__ = [
     "check",
     "checker",
     "in_words",
+    "require",
 ]

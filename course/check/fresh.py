@@ -1,8 +1,10 @@
 """Memory that shows what a kernel did not write, and what it wrote where it should not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -38,6 +40,57 @@ def surrounded(tensor: Tensor, strides: Sequence[int] | None = None) -> Tensor:
     return view.copy_(tensor)
 
 
+@contextmanager
+def like_a_gpu(**fenced: Tensor) -> Iterator[None]:
+    """Inside it, the interpreter is as strict as a GPU may be; on a GPU nothing changes.
+
+    A masked place that was loaded without ``other=`` holds NaN, not 0. A fp32 ``tl.dot`` must ask
+    for "ieee". No element beside the ``fenced`` tensors, made by :func:`surrounded`, may be read.
+
+    Raises:
+        AssertionError: inside the kernel, so that triton wraps it in its own errors.
+    """
+    if not prepare().interpreted:
+        yield
+        return
+    from triton.runtime.interpreter import InterpreterBuilder  # after prepare() has chosen it
+
+    load, dot = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_dot
+
+    def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any) -> Any:
+        for name, tensor in fenced.items():
+            _assert_not_read_beyond(name, tensor, ptrs.data[mask.data.astype(bool)])
+        result = load(self, ptrs, mask, other, *rest)
+        if other is None and result.data.dtype.kind == "f":
+            result.data = np.where(mask.data, result.data, result.data.dtype.type("nan"))
+        return result
+
+    def strict_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, *rest: Any) -> Any:
+        assert a.data.dtype != np.float32 or "IEEE" in str(input_precision).upper(), (
+            'tl.dot was not asked for input_precision="ieee". The interpreter computes the same '
+            "either way; a GPU would round fp32 inputs to TF32"
+        )
+        return dot(self, a, b, d, input_precision, *rest)
+
+    InterpreterBuilder.create_masked_load = strict_load
+    InterpreterBuilder.create_dot = strict_dot
+    try:
+        yield
+    finally:
+        InterpreterBuilder.create_masked_load, InterpreterBuilder.create_dot = load, dot
+
+
+def _assert_not_read_beyond(name: str, tensor: Tensor, addresses: np.ndarray) -> None:
+    """``tensor`` is one-dimensional and contiguous; its fence reaches ``_ZONE`` to either side."""
+    places = (addresses.astype(np.int64) - tensor.data_ptr()) // tensor.element_size()
+    n = tensor.numel()
+    beside = places[((places >= -_ZONE) & (places < 0)) | ((places >= n) & (places < n + _ZONE))]
+    assert not beside.size, (
+        f"{name}[{beside[0]}] was read, but {name} has {n} element{'s' * (n > 1)}. On a GPU that "
+        "is somebody else's memory: which mask is missing from tl.load?"
+    )
+
+
 class Guarded:
     """An output of NaN inside a red zone, which tells afterwards whether the zone was written."""
 
@@ -50,17 +103,19 @@ class Guarded:
         )
         self.tensor = self._memory[_ZONE:-_ZONE].view(shape).fill_(float("nan"))
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, advice: str = "which mask is missing from tl.store?") -> None:
         """Fail when anything outside the tensor was written.
 
         Raises:
-            AssertionError: says how many elements, on which side.
+            AssertionError: says how many elements, on which side, and ``advice``.
         """
         sentinel = torch.tensor(_SENTINEL, dtype=self._memory.dtype).item()
         before = int((self._memory[:_ZONE] != sentinel).sum())
         after = int((self._memory[-_ZONE:] != sentinel).sum())
-        assert not before and not after, (
-            f"{before + after} elements {'beyond the end' if after else 'before the start'} of "
-            f"{name} were written. On a GPU that is somebody else's memory: which mask is missing "
-            "from tl.store?"
+        count = before + after
+        elements = "1 element" if count == 1 else f"{count} elements"
+        side = "beyond the end" if after else "before the start"
+        assert not count, (
+            f"{elements} {side} of {name} {'was' if count == 1 else 'were'} written. On a GPU that "
+            f"is somebody else's memory: {advice}"
         )

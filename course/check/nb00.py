@@ -8,10 +8,15 @@ import triton
 from torch import Tensor
 
 from course.check.close import assert_matches
-from course.check.fresh import Guarded, surrounded
+from course.check.fresh import Guarded, like_a_gpu, surrounded
 from course.check.registry import checker
 
 Kernel = Any  # a triton.jit function: launched as kernel[grid](*arguments)
+
+_TWO_MASKS = (
+    "is a mask missing from tl.store, or are its two parts joined with `and`? "
+    "Use &, each side in parentheses"
+)
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -45,10 +50,11 @@ def add(add_kernel: Kernel) -> str:
     for n, BLOCK in ((64, 16), (1, 16), (63, 16), (1000, 128)):
         x, y = surrounded(_random(n)), surrounded(_random(n, seed=1))
         out = Guarded(n)
-        add_kernel[(triton.cdiv(n, BLOCK),)](x, y, out.tensor, n, BLOCK=BLOCK)
+        with like_a_gpu(x=x, y=y):
+            add_kernel[(triton.cdiv(n, BLOCK),)](x, y, out.tensor, n, BLOCK=BLOCK)
         assert_matches(f"out (n={n}, BLOCK={BLOCK})", out.tensor, torch.add, x, y)
         out.check(f"out (n={n}, BLOCK={BLOCK})")
-    return "right for 1, 63, 64 and 1000 elements, and nothing beyond the end was written"
+    return "right for 1, 63, 64 and 1000 elements, and nothing beyond the end was touched"
 
 
 @checker("nb00-3")
@@ -93,8 +99,8 @@ def grey(grey_kernel: Kernel) -> str:
     ):
         rgb, out = surrounded(image, strides), Guarded(H, W)
         grey_kernel[grid](rgb, out.tensor, H, W, *strides, W, 1, BLOCK_H=BLOCK_H, BLOCK_W=BLOCK_W)
+        out.check(f"grey ({layout})", _TWO_MASKS)
         assert_matches(f"grey ({layout})", out.tensor, _grey, rgb)
-        out.check(f"grey ({layout})")
     out = Guarded(W, H)
     grey_kernel[grid](rgb, out.tensor, H, W, *strides, 1, H, BLOCK_H=BLOCK_H, BLOCK_W=BLOCK_W)
     assert_matches("grey (written transposed)", out.tensor.T, _grey, rgb)
@@ -129,7 +135,8 @@ def partial_sum(partial_sum_kernel: Kernel) -> str:
     for n, BLOCK in ((64, 16), (63, 16), (1000, 64)):
         programs = triton.cdiv(n, BLOCK)
         x, out = surrounded(_random(n)), Guarded(programs)
-        partial_sum_kernel[(programs,)](x, out.tensor, n, BLOCK=BLOCK)
+        with like_a_gpu():
+            partial_sum_kernel[(programs,)](x, out.tensor, n, BLOCK=BLOCK)
 
         def by_blocks(x: Tensor, BLOCK: int = BLOCK) -> Tensor:
             return torch.stack([part.sum() for part in x.split(BLOCK)])
@@ -145,13 +152,51 @@ def matmul(matmul_kernel: Kernel) -> str:
     tall = torch.full((16, 2048), 0.03)
     tall[:, 0] = 2048.0
     cases = (
-        ("one tile", _random(16, 16), _random(16, 16, seed=1), False),
-        ("K in three steps", _random(16, 48), _random(48, 16, seed=1), False),
-        ("edges masked", _random(33, 50), _random(50, 21, seed=1), False),
-        ("transposed inputs", _random(33, 50), _random(50, 21, seed=1), True),
-        ("fp16, K = 2048", tall.half(), torch.ones(2048, 16).half(), False),
+        (
+            "one tile",
+            _random(16, 16),
+            _random(16, 16, seed=1),
+            False,
+            "Slightly off everywhere, or NaN: does acc stay fp32 until tl.store?",
+        ),
+        (
+            "K in three steps",
+            _random(16, 48),
+            _random(48, 16, seed=1),
+            False,
+            "Is acc kept from one step along K to the next?",
+        ),
+        (
+            "ragged K",
+            _random(16, 50),
+            _random(50, 16, seed=1),
+            False,
+            "K is 50 and BLOCK_K is 16: is there a fourth, shorter step, and are the places beyond "
+            "K 0 in both tiles (k < K in both masks, other=0.0)?",
+        ),
+        (
+            "edges masked",
+            _random(33, 50),
+            _random(50, 21, seed=1),
+            False,
+            "M and N hang over the edge too: rows < M and cols < N.",
+        ),
+        (
+            "transposed inputs",
+            _random(33, 50),
+            _random(50, 21, seed=1),
+            True,
+            "Which stride is left out, or swapped?",
+        ),
+        (
+            "fp16, K = 2048",
+            tall.half(),
+            torch.ones(2048, 16).half(),
+            False,
+            "Only the fp16 case is wrong: is the sum rounded to fp16 before tl.store?",
+        ),
     )
-    for name, a, b, transposed in cases:
+    for name, a, b, transposed, advice in cases:
         (M, K), N = a.shape, b.shape[1]
         a = surrounded(a, (1, M) if transposed else None)
         b = surrounded(b, (1, K) if transposed else None)
@@ -159,7 +204,11 @@ def matmul(matmul_kernel: Kernel) -> str:
         strides = (*a.stride(), *b.stride(), *out.tensor.stride())
         blocks = {"BLOCK_M": 16, "BLOCK_N": 16, "BLOCK_K": 16}
         grid = (triton.cdiv(M, 16), triton.cdiv(N, 16))
-        matmul_kernel[grid](a, b, out.tensor, M, N, K, *strides, **blocks)
-        assert_matches(f"c ({name})", out.tensor, torch.matmul, a, b)
-        out.check(f"c ({name})")
+        with like_a_gpu():
+            matmul_kernel[grid](a, b, out.tensor, M, N, K, *strides, **blocks)
+        out.check(f"c ({name})", _TWO_MASKS)
+        try:
+            assert_matches(f"c ({name})", out.tensor, torch.matmul, a, b)
+        except AssertionError as error:
+            raise AssertionError(f"{error} {advice}") from None
     return "any sizes, any strides, and the sum stays fp32"

@@ -50,6 +50,8 @@ def _nothing(like: Tensor) -> tuple[Tensor, Tensor]:
 def three_passes(safe_softmax: Callable) -> str:
     for name, x in _rows(17):
         assert_matches(f"y ({name})", safe_softmax(x.clone()), softmax, x)
+    used = [name for name, _ in _calls(safe_softmax, _random(2, 8)) if "softmax" in name]
+    assert not used, f"right, but by PyTorch's own {used[0]}: write the three passes yourself"
     return "no overflow, whatever the rows"
 
 
@@ -77,28 +79,32 @@ def in_blocks(blocked_softmax: Callable) -> str:
             with nan_memory():
                 y = blocked_softmax(x.clone(), BLOCK)
             assert_matches(f"y ({name}, n={n}, BLOCK={BLOCK})", y, softmax, x)
-    sizes = _block_sizes(blocked_softmax, n=64, BLOCK=8)
+    calls = _calls(blocked_softmax, _random(2, 64), 8)
+    sizes = [columns for name, columns in calls if name in ("exp", "exp_", "softmax")]
     assert max(sizes, default=0) <= 8, (
         f"exp was taken of {max(sizes)} columns at once; with BLOCK=8 it should be 8 at most"
     )
     return "one block or many, and a shorter last one"
 
 
-def _block_sizes(blocked_softmax: Callable, n: int, BLOCK: int) -> list[int]:
-    """How many columns each exponential of a call had."""
-    sizes: list[int] = []
+def _calls(function: Callable, x: Tensor, *arguments: object) -> list[tuple[str, int]]:
+    """The PyTorch functions that ``function(x, *arguments)`` calls, and the columns each is given.
+
+    0 columns: its first argument is no matrix.
+    """
+    calls: list[tuple[str, int]] = []
 
     class Watch(TorchFunctionMode):
         def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
-            if func.__name__ in ("exp", "exp_", "softmax"):
-                sizes.append(args[0].shape[-1])
+            matrix = bool(args) and isinstance(args[0], Tensor) and args[0].ndim > 0
+            calls.append((func.__name__, args[0].shape[-1] if matrix else 0))
             return func(*args, **(kwargs or {}))
 
     with Watch():
-        blocked_softmax(_random(2, n), BLOCK)
-    return sizes
+        function(x, *arguments)
+    return calls
 
 
 @checker("nb01-4")
@@ -201,6 +207,10 @@ def stopwatch(time_ms: Callable) -> str:
             f"fn was called {calls} times; {warm_up} warm-up and {passes} timed passes are "
             f"{warm_up + passes}"
         )
+        assert clock.intervals, (
+            f"you measured {times[0]} ms without clock.elapsed_ms: by a CPU clock such as "
+            "time.time()? That times the launch, not the kernel"
+        )
         for i, ms in enumerate(times):
             assert abs(ms - KERNEL_MS) < 1e-9, f"pass {i}: {_why(ms)}"
     return "compiling, the cache and the flush are all left out of the times"
@@ -212,6 +222,7 @@ def _why(ms: float) -> str:
         CACHED_MS: "the inputs came from the cache: flush it before every timed pass",
         KERNEL_MS + FLUSH_MS: "the flush is in it: put the first mark after it",
         FLUSH_MS: "only the flush was timed",
+        -KERNEL_MS: "start and end are swapped: elapsed_ms(start, end)",
         0.0: "nothing lies between the two marks",
     }
     reason = likely.get(ms, "more or less than one call lies between the two marks")

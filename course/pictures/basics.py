@@ -44,7 +44,7 @@ def programs(n: int = 10, BLOCK: int = 4) -> Figure:
 
 def strides() -> Figure:
     """A 3 x 4 matrix, its transpose, and the one line of memory that both of them are."""
-    figure, (ax,) = canvas(3.1)
+    figure, (ax,) = canvas(3.6, width=6.2)
     colours = PROGRAMS[:3]
     label(ax, 2, -0.6, "x: shape (3, 4), strides (4, 1)")
     label(ax, 10, -0.6, "x.T: shape (4, 3), strides (1, 4)")
@@ -53,13 +53,14 @@ def strides() -> Figure:
             text = str(4 * i + j)
             box(ax, j, i + 0.5, text, colours[i])
             box(ax, 8.5 + i, j, text, colours[i])
-    arrow(ax, (0.5, 3.65), (3.5, 3.65))
-    label(ax, 3.7, 3.65, "1", GREY, "left")
-    arrow(ax, (-0.3, 0.9), (-0.3, 3.2))
-    label(ax, -0.6, 2, "4", GREY)
-    label(ax, 6, 4.7, "the same memory")
-    row(ax, 0, 5, range(12), [c for c in colours for _ in range(4)])
-    fit(ax, 12, 6, 0.9)
+    for x, y, right, down in ((0, 3.5, "1", "4"), (8.5, 4, "4", "1")):
+        arrow(ax, (x + 0.5, y + 0.35), (x + 1.8, y + 0.35))
+        label(ax, x + 2.1, y + 0.35, right, GREY)
+        arrow(ax, (x - 0.3, y - 2.7), (x - 0.3, y - 1.4))
+        label(ax, x - 0.3, y - 1.1, down, GREY)
+    label(ax, 6, 5.3, "the same memory")
+    row(ax, 0, 5.7, range(12), [c for c in colours for _ in range(4)])
+    fit(ax, 12, 6.4, 0.9)
     return done(figure)
 
 
@@ -94,7 +95,7 @@ def photos(photo: Tensor, grey: Tensor, transposed: Tensor) -> Figure:
 
 def lost_update() -> Figure:
     """Two programs add to one total; the second store wipes out the first."""
-    figure, (ax,) = canvas(2.5)
+    figure, (ax,) = canvas(2.75)
     for y, name, part, start in ((0.6, "program 0", 3, 3.2), (3.4, "program 1", 4, 4.4)):
         colour = BLUE if part == 3 else AMBER
         label(ax, 0, y + 0.5, name, colour, "left")

@@ -42,6 +42,7 @@ def overflow() -> Figure:
     inside = (x > -87.3) & (x < 88.7)
     ax.plot(x[inside], torch.exp(x.double())[inside], color=BLUE, lw=2.5)
     ax.set_yscale("log")
+    ax.set_yticks([1e-40, 1e-20, 1, 1e20, 1e40])
     ax.axvline(88.7, color=RED, lw=1, ls="--")
     ax.text(91, 1e-40, "inf from 88.8 on", color=RED)
     ax.text(15, 1e-12, "$e^x$ in fp32", color=BLUE)
@@ -64,6 +65,9 @@ def recurrence(x: Tensor, BLOCK: int = 4) -> Figure:
         l, m = kept + torch.exp(block - new).sum().item(), new
         colour = PROGRAMS[number % len(PROGRAMS)]
         axes[0].bar(range(start, end), block, color=colour, width=0.85)
+        for i in range(start, end):
+            if values[i] == 0:  # a bar without height looks like a gap
+                axes[0].text(i, 0.08, "0", ha="center", color=colour, fontsize=9)
         axes[0].hlines(m, start - 0.5, end - 0.5, color=RED, lw=2, label="" if start else "m")
         axes[1].bar(number, kept, color=GREY, label="" if start else "kept, rescaled")
         axes[1].bar(number, l - kept, bottom=kept, color=colour)
@@ -82,7 +86,7 @@ def recurrence(x: Tensor, BLOCK: int = 4) -> Figure:
 
 def merging() -> Figure:
     """Four partial (m, l): merged one after another, or as a tree; the root is the same."""
-    figure, axes = canvas(2.6, columns=2)
+    figure, axes = canvas(2.9, columns=2)
     pair = "m, l"
     for ax, title in zip(axes, ("one after another", "as a tree"), strict=True):
         label(ax, 4.1, -0.7, title, weight="bold")
@@ -96,13 +100,13 @@ def merging() -> Figure:
         arrow(axes[0], (x + 0.8, 1.0), (x + 0.8, y))
         ends.append((x + 0.8, y + 1.0))
     for i, x in enumerate((1.1, 5.5)):
-        box(axes[1], x, 2.1, pair, GREY, width=1.6)
+        box(axes[1], x, 2.4, pair, GREY, width=1.6)
         for j in (2 * i, 2 * i + 1):
-            arrow(axes[1], (2.2 * j + 0.8, 1.0), (x + 0.8, 2.1))
-        arrow(axes[1], (x + 0.8, 3.1), (4.1, 4.2))
-    box(axes[1], 3.3, 4.2, pair, RED, width=1.6)
+            arrow(axes[1], (2.2 * j + 0.8, 1.0), (x + 0.8, 2.4))
+        arrow(axes[1], (x + 0.8, 3.4), (4.1, 4.75))
+    box(axes[1], 3.3, 4.75, pair, RED, width=1.6)
     for ax in axes:
-        fit(ax, 8.2, 5.8, 1.0)
+        fit(ax, 8.2, 5.4, 0.9)
     return done(figure)
 
 
@@ -125,7 +129,7 @@ def jacobian(y: Tensor) -> Figure:
 
 def timeline() -> Figure:
     """The CPU launches and goes on; the GPU works later. Which span does a stopwatch measure?"""
-    figure, (ax,) = canvas(2.5)
+    figure, (ax,) = canvas(3.1)
     label(ax, -0.3, 0.9, "CPU", ha="right")
     label(ax, -0.3, 2.6, "GPU", ha="right")
     for i in range(3):
@@ -185,7 +189,7 @@ def bandwidth() -> Figure:
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_ylim(bottom=0)
     ax.set_xlabel("row length")
-    ax.set_ylabel("GB/s")
+    ax.set_ylabel("GB/s, one read, one write")
     ax.set_title(where, fontsize=9, color=GREY)
     ax.legend(frameon=False)
     return done(figure)

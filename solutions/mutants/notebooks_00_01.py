@@ -64,6 +64,13 @@ MUTANTS = [
         "out (n=64, BLOCK=16) is wrong",
     ),
     _mutant(
+        "nb00-2",
+        "the loads are not masked",
+        "y = tl.load(y_ptr + offsets, mask=mask)",
+        "y = tl.load(y_ptr + offsets)",
+        "y[1] was read, but y has 1 element.",
+    ),
+    _mutant(
         "nb00-3",
         "rows and columns swap strides",
         "return rows[:, None] * stride_m + cols[None, :] * stride_n",
@@ -113,6 +120,20 @@ MUTANTS = [
         "written transposed",
     ),
     _mutant(
+        "nb00-4",
+        "the two masks are joined with and",
+        "mask = (rows[:, None] < H) & (cols[None, :] < W)\n    pixels",
+        "mask = (rows[:, None] < H) and (cols[None, :] < W)\n    pixels",
+        "joined with `and`",
+    ),
+    _mutant(
+        "nb00-4",
+        "the masks are joined without parentheses",
+        "mask = (rows[:, None] < H) & (cols[None, :] < W)\n    pixels",
+        "mask = rows[:, None] < H & cols[None, :] < W\n    pixels",
+        "Use &, each side in parentheses",
+    ),
+    _mutant(
         "nb00-5",
         "as it was planted: padding of 0",
         'mask=mask, other=-float("inf"))\n    tl.store(out_ptr + r',
@@ -148,6 +169,13 @@ MUTANTS = [
         "partial (n=63, BLOCK=16)",
     ),
     _mutant(
+        "nb00-6",
+        "masked places are left undefined",
+        "mask=offsets < n, other=0.0)\n    tl.store(partial_ptr",
+        "mask=offsets < n)\n    tl.store(partial_ptr",
+        "NaN",
+    ),
+    _mutant(
         "nb00-7",
         "the accumulator is rounded to fp16 at every step",
         'acc = tl.dot(a, b, acc, input_precision="ieee")',
@@ -166,7 +194,7 @@ MUTANTS = [
         "K is masked on one side only",
         "b_mask = (k[:, None] < K) & (cols[None, :] < N)",
         "b_mask = cols[None, :] < N",
-        "c (edges masked)",
+        "k < K in both masks",
     ),
     _mutant(
         "nb00-7",
@@ -181,6 +209,27 @@ MUTANTS = [
         "tl.store(c_tile, acc.to(c_ptr.dtype.element_ty), mask=c_mask)",
         "tl.store(c_tile, acc.to(c_ptr.dtype.element_ty), mask=rows[:, None] < M)",
         "c (edges masked)",
+    ),
+    _mutant(
+        "nb00-7",
+        "masked places of a are left undefined",
+        "a = tl.load(a_tile, mask=a_mask, other=0.0)",
+        "a = tl.load(a_tile, mask=a_mask)",
+        "other=0.0",
+    ),
+    _mutant(
+        "nb00-7",
+        "the last, shorter step along K is left out",
+        "for start in range(0, K, BLOCK_K):",
+        "for start in range(0, K // BLOCK_K * BLOCK_K, BLOCK_K):",
+        "is there a fourth, shorter step",
+    ),
+    _mutant(
+        "nb00-7",
+        "a GPU would round the inputs to TF32",
+        'acc = tl.dot(a, b, acc, input_precision="ieee")',
+        "acc = tl.dot(a, b, acc)",
+        "was not asked for input_precision",
     ),
     _mutant(
         "nb01-1",
@@ -202,6 +251,13 @@ MUTANTS = [
         "l = torch.exp(x - m).sum(dim=-1, keepdim=True)",
         "l = torch.exp(x - m).sum(dim=0, keepdim=True)",
         "y (ordinary rows) is wrong",
+    ),
+    _mutant(
+        "nb01-1",
+        "PyTorch's own softmax",
+        "return torch.exp(x - m) / l",
+        "return torch.softmax(x, dim=-1)",
+        "write the three passes yourself",
     ),
     _mutant(
         "nb01-2",
@@ -380,6 +436,20 @@ MUTANTS = [
         "        clock.flush_cache()\n        start = clock.record()",
         "        start = clock.record()\n        clock.flush_cache()",
         "The flush is in it",
+    ),
+    _mutant(
+        "nb01-7",
+        "a mark's start and end are swapped",
+        "return [clock.elapsed_ms(start, end) for",
+        "return [clock.elapsed_ms(end, start) for",
+        "Start and end are swapped",
+    ),
+    _mutant(
+        "nb01-7",
+        "a CPU clock",
+        "return [clock.elapsed_ms(start, end) for start, end in marks]",
+        "return [0.5 for _ in marks]",
+        "by a CPU clock",
     ),
     _mutant(
         "nb01-8",

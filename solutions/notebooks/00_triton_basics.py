@@ -14,6 +14,13 @@
 # %%
 import course.notebook
 
+# %% [markdown]
+# The points are for practice: they tell you how far you are. They are no part of the homework
+# mark, unless your instructor collects notebooks.
+#
+# - A check that never ends: press the stop button, and look at your loop.
+# - "The kernel died": your code wrote outside its memory. Restart, and run all cells above.
+
 # %%
 import torch
 import triton
@@ -23,6 +30,7 @@ from matplotlib.cbook import get_sample_data
 from matplotlib.pyplot import imread
 from torch import Tensor
 
+from course.check import require
 from course.notebook import DEVICE, INTERPRETED, check
 from course.pictures import basics
 
@@ -74,6 +82,8 @@ print(owner.tolist())
 #
 # **Write** `number_of_programs(n, BLOCK)` → the int $P$, and `my_block(pid, n, BLOCK)` → the
 # `offsets` (int64) and the `mask` (bool) of program `pid`, each of shape `(BLOCK,)`.
+#
+# Before a check, run the cell above it. If that shows a red error, mend that first.
 
 
 # %% exercise="nb00-1" points=1
@@ -112,7 +122,8 @@ check("nb00-1", number_of_programs, my_block)
 # `tl.store(addresses, values, mask=mask)` writes only there.
 #
 # What does a masked place hold after a load? Whatever `other=` says, for example
-# `tl.load(..., mask=mask, other=0.0)`. Without `other=` it is undefined.
+# `tl.load(..., mask=mask, other=0.0)`. Without `other=` it is undefined: the interpreter happens to
+# give 0, a GPU may give anything, and the checks give NaN.
 
 # %% [markdown]
 # ### nb00-2 Add two vectors &nbsp; · &nbsp; 12 min
@@ -151,6 +162,13 @@ check("nb00-2", add_kernel)
 #
 # The last block hangs over the edge. `tl.store` needs the mask as much as `tl.load` does.
 # </details>
+
+# %% [markdown]
+# <details><summary>x[63] was read, but x has 63 elements</summary>
+#
+# The sum is right, because the store drops what was read there. The read is still not yours: on a
+# GPU it may stop the program. Both loads need the mask.
+# </details>
 #
 # <details><summary>Only the first block is right, the rest is NaN</summary>
 #
@@ -165,6 +183,7 @@ check("nb00-2", add_kernel)
 
 # %%
 def add(x: Float[Tensor, "n"], y: Float[Tensor, "n"], BLOCK: int = 256) -> Float[Tensor, "n"]:
+    require("nb00-2", add_kernel)
     out = torch.empty_like(x)
     add_kernel[(triton.cdiv(x.numel(), BLOCK),)](x, y, out, x.numel(), BLOCK=BLOCK)
     return out
@@ -315,9 +334,21 @@ check("nb00-4", grey_kernel)
 # row below `H` and a column below `W`, joined with `&`.
 # </details>
 
+# %% [markdown]
+# <details><summary>Elements beyond the end were written, although there is a mask</summary>
+#
+# `and` keeps only one of two masks. And `rows < H & cols < W` means `rows < (H & cols) < W`, as `&`
+# binds tighter than `<`. Use `&`, each side in parentheses: `(...) & (...)`.
+# </details>
+
+# %% [markdown]
+# Now the real photo, with no fence around it. If the kernel dies here, your kernel wrote outside
+# memory: restart, and run all cells above.
+
 
 # %%
 def grey(rgb: Float[Tensor, "H W 3"], BLOCK: int = 64) -> Float[Tensor, "H W"]:
+    require("nb00-4", grey_kernel)
     H, W, _ = rgb.shape
     out = torch.empty(H, W, device=rgb.device)
     grid = (triton.cdiv(H, BLOCK), triton.cdiv(W, BLOCK))
@@ -503,7 +534,7 @@ check("nb00-6", partial_sum_kernel)
 # %% [markdown]
 # <details><summary>The last partial sum is NaN</summary>
 #
-# The last block reads beyond the end. Mask the load, and let the masked places be 0.
+# The last block reads beyond the end. Mask the load, and let the masked places be 0: `other=0.0`.
 # </details>
 #
 # <details><summary>Everything but one partial sum is NaN</summary>
@@ -551,7 +582,8 @@ print(f"2048 + 100 times 0.9 in fp16 is {half.item():.0f}")
 # sum in fp32, and round once, when storing.
 #
 # For fp32 inputs `tl.dot` has a choice: `input_precision="tf32"` rounds the inputs to 11 binary
-# digits and is fast, `"ieee"` keeps them exact. On a GPU the default is TF32. We ask for `"ieee"`.
+# digits and is fast, `"ieee"` keeps them exact. On a GPU the default is TF32, and only `"ieee"`
+# agrees with the check there, so we ask for it. The interpreter is exact either way.
 
 # %% [markdown]
 # ### nb00-7 Matrix product, tile by tile &nbsp; · &nbsp; 30 min
@@ -613,6 +645,19 @@ check("nb00-7", matmul_kernel)
 # `other=0.0`: a product with one masked side is not safe, because 0 times NaN is NaN.
 # </details>
 #
+# <details><summary>It is wrong when K is not a multiple of BLOCK_K, but not NaN</summary>
+#
+# `range(K // BLOCK_K)` leaves the last, shorter step out. Count starts, `range(0, K, BLOCK_K)`, or
+# round up: `tl.cdiv(K, BLOCK_K)` steps.
+# </details>
+
+# %% [markdown]
+# <details><summary>Elements beyond the end of c were written</summary>
+#
+# The store needs a mask of its own, of rows and columns: `(rows[:, None] < M) & (cols[None, :] <
+# N)`.
+# </details>
+#
 # <details><summary>Everything is right but the fp16 case</summary>
 #
 # Something rounds to fp16 inside the loop. `acc` should stay the fp32 it was made as until
@@ -631,6 +676,7 @@ check("nb00-7", matmul_kernel)
 def matmul(
     a: Float[Tensor, "M K"], b: Float[Tensor, "K N"], BLOCK: int = 32
 ) -> Float[Tensor, "M N"]:
+    require("nb00-7", matmul_kernel)
     (M, K), N = a.shape, b.shape[1]
     c = torch.empty(M, N, device=a.device, dtype=a.dtype)
     grid = (triton.cdiv(M, BLOCK), triton.cdiv(N, BLOCK))

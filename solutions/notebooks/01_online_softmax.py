@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from course.bench import CudaClock, FakeClock
+from course.check import require
 from course.notebook import DEVICE, check
 from course.pictures import softmax as pictures
 
@@ -298,6 +299,7 @@ for order in ([0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]):
 #
 # `x` is `(rows, n)` with strides `stride_xr`, `stride_xn` (elements); `y` is `(rows, n)`,
 # contiguous, of the same dtype. Compute in fp32. Two loops, and no block longer than `BLOCK`.
+# The row number is an int64, because row times stride may exceed $2^{31}$ in a large matrix.
 #
 # Useful: `tl.maximum(a, b)` of two values, `tl.max(x, 0)` and `tl.sum(x, 0)` of a block, `tl.exp`,
 # `.to(tl.float32)`. `tl.store` rounds to the dtype of `y`.
@@ -367,6 +369,7 @@ check("nb01-5", softmax_kernel)
 
 # %%
 def softmax(x: Float[Tensor, "rows n"], BLOCK: int = 128) -> Float[Tensor, "rows n"]:
+    require("nb01-5", softmax_kernel)
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     softmax_kernel[(x.shape[0],)](x, y, *x.stride(), x.shape[1], BLOCK=BLOCK)
     return y
@@ -544,6 +547,12 @@ check("nb01-7", time_ms)
 #
 # The times were read before the GPU had reached the marks. `clock.synchronize()` first.
 # </details>
+
+# %% [markdown]
+# <details><summary>The times are negative, or tiny</summary>
+#
+# Negative: start and end are swapped. Tiny: a CPU clock such as `time.time()` sees the launch only.
+# </details>
 #
 # <details><summary>The times include the flush</summary>
 #
@@ -613,7 +622,8 @@ check("nb01-8", bytes_moved, gb_per_s)
 # %% [markdown]
 # One convention to know: published numbers count the *least* traffic, one read and one write,
 # whatever the kernel really does. So a kernel that reads twice looks slower, as it should. A plain
-# copy is the ceiling. Here is what was measured:
+# copy is the ceiling. Here is what was measured. "16 x 16" is the same kernel with tiles that
+# small: correct, and three times too slow.
 
 # %%
 pictures.bandwidth()
