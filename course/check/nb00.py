@@ -10,6 +10,7 @@ from torch import Tensor
 from course.check.close import assert_matches
 from course.check.fresh import Guarded, like_a_gpu, surrounded
 from course.check.registry import checker
+from course.device import prepare
 
 Kernel = Any  # a triton.jit function: launched as kernel[grid](*arguments)
 
@@ -17,6 +18,13 @@ _TWO_MASKS = (
     "is a mask missing from tl.store, or are its two parts joined with `and`? "
     "Use &, each side in parentheses"
 )
+
+
+def _reads() -> str:
+    """What could be shown about loads: a GPU does not tell what it read."""
+    if prepare().interpreted:
+        return " or read"
+    return " (stray reads are unproven: only the interpreter sees them)"
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -54,7 +62,8 @@ def add(add_kernel: Kernel) -> str:
             add_kernel[(triton.cdiv(n, BLOCK),)](x, y, out.tensor, n, BLOCK=BLOCK)
         assert_matches(f"out (n={n}, BLOCK={BLOCK})", out.tensor, torch.add, x, y)
         out.check(f"out (n={n}, BLOCK={BLOCK})")
-    return "right for 1, 63, 64 and 1000 elements, and nothing beyond the end was touched"
+    shown = f"nothing beyond the end was written{_reads()}"
+    return f"right for 1, 63, 64 and 1000 elements, and {shown}"
 
 
 @checker("nb00-3")
@@ -143,7 +152,7 @@ def partial_sum(partial_sum_kernel: Kernel) -> str:
 
         assert_matches(f"partial (n={n}, BLOCK={BLOCK})", out.tensor, by_blocks, x)
         out.check(f"partial (n={n}, BLOCK={BLOCK})")
-    return "each program wrote its own place and read nobody else's"
+    return "each program wrote its own place, and no other value came into its sum"
 
 
 @checker("nb00-7")

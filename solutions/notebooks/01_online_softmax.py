@@ -623,7 +623,7 @@ check("nb01-8", bytes_moved, gb_per_s)
 # One convention to know: published numbers count the *least* traffic, one read and one write,
 # whatever the kernel really does. So a kernel that reads twice looks slower, as it should. A plain
 # copy is the ceiling. Here is what was measured. "16 x 16" is the same kernel with tiles that
-# small: correct, and three times too slow.
+# small: correct, and less than half as fast.
 
 # %%
 pictures.bandwidth()
