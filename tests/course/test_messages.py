@@ -4,7 +4,7 @@ import linecache
 import sys
 from io import StringIO
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -14,8 +14,10 @@ from triton.runtime.errors import InterpreterError
 from course.check import CheckFailed, assert_close_to_exact, check, in_words
 from course.check.registry import _CHECKERS
 from course.exercise.homework import _tell
-from course.subject import Child, Direct, StudentError
+from course.subject import Child, Direct, Reply, StudentError
 from course.submit.score import Results
+from course.testing import plugin
+from course.testing.attention import assert_forward, inputs
 
 KERNEL = """import torch, triton
 import triton.language as tl
@@ -148,3 +150,23 @@ def test_a_message_is_not_broken_into_lines():
     out = StringIO()
     _tell(Console(file=out, width=60, highlight=False), "hw9-1", Results(1, {"hw9-1": 1}, [test]))
     assert out.getvalue().startswith(said + "\n")
+
+
+def test_a_failure_names_its_inputs():
+    Q, K, V, _ = inputs((2,), 3, 5, 4, SimpleNamespace(device="cpu"))
+    subject = SimpleNamespace(call=lambda *_: Reply(outputs=[torch.zeros(2, 3, 4)]))
+    with pytest.raises(AssertionError, match=r"with lead=.2,., seq_q=3, seq_k=5, d=4, causal=T"):
+        assert_forward(subject, "hw9:f", Q, K, V, True)
+
+
+def test_an_exercise_after_an_endless_one_does_not_wait_again():
+    mark = pytest.mark.exercise("hw9-2", after="hw9-1").mark
+    item = SimpleNamespace(
+        config=SimpleNamespace(stash={plugin.ENDLESS: {"hw9-1"}}),
+        iter_markers=lambda name: [],
+        get_closest_marker=lambda name: mark,
+    )
+    with pytest.raises(StudentError, match="hw9-1 gave no answer, so this test was not run"):
+        plugin.pytest_runtest_setup(item)
+    item.config.stash[plugin.ENDLESS] = {"hw9-3"}
+    plugin.pytest_runtest_setup(item)
