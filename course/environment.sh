@@ -105,10 +105,15 @@ make_venv() {
     "$venv/bin/python" -m pip install -q $versions -e ".${extras:+[$extras]}"
 }
 
-key="$(candidates | tr '\n' ' ')$(cksum pyproject.toml) ${COURSE_ISOLATED:-} ${COURSE_VERSIONS:-}"
+# the stamp: what the course asks for, where Python was looked for, which one was taken
+asked="$(cksum pyproject.toml) ${COURSE_ISOLATED:-} ${COURSE_VERSIONS:-}"
+found="$(candidates)"
+stamped() { sed -n "$1" "$stamp" 2>/dev/null; }
 python=""
-if [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" = "$key" ]; then
-  python="$(tail -n 1 "$stamp")"
+# to activate the environment that was taken changes what is found, but not what is needed
+if [ "$(stamped 1p)" = "$asked" ] &&
+  { [ "$(stamped 2p)" = "${found//$'\n'/ }" ] || [ "$(stamped 3p)" = "${found%%$'\n'*}" ]; }; then
+  python="$(stamped 3p)"
   # an environment made anew since then must be filled anew
   [ -x "$python" ] && [ ! "$(dirname "$python")/../pyvenv.cfg" -nt "$stamp" ] || python=""
 fi
@@ -120,7 +125,7 @@ if [ -z "$python" ]; then
     make_venv
     python="$root/$venv/bin/python"
   fi
-  printf '%s\n%s\n' "$key" "$python" >"$stamp"
+  printf '%s\n%s\n%s\n' "$asked" "${found//$'\n'/ }" "$python" >"$stamp"
 fi
 
 [ $# -eq 0 ] || exec "$python" "$@"

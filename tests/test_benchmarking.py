@@ -58,14 +58,34 @@ def assert_number(row: dict[str, Any], column: str, low: float, high: float, hin
     )
 
 
-def assert_mean_and_std(row: dict[str, Any], work: dict[str, Any]) -> None:
-    """The mean of the timed passes, and their standard deviation (either definition)."""
+def assert_mean_and_std(row: dict[str, Any], work: dict[str, Any], sample: bool = False) -> None:
+    """The mean of the timed passes, and their standard deviation: any, or that of a sample."""
     mean = statistics.fmean(work["ms"])
     hint = "The mean of one pass is asked for, in milliseconds: not the sum of all, not another."
     assert_number(row, "forward_ms_mean", mean, mean, hint)
-    low, high = statistics.pstdev(work["ms"]), statistics.stdev(work["ms"])
-    hint = "The standard deviation of the passes is asked for: each pass timed by itself."
+    high = statistics.stdev(work["ms"])
+    low = high if sample else statistics.pstdev(work["ms"])
+    hint = (
+        "The sample standard deviation of the passes is asked for: each pass timed by itself, the "
+        "sum of squares divided by passes - 1."
+    )
     assert_number(row, "forward_ms_std", low, high, hint)
+
+
+def assert_flushed(work: dict[str, Any], passes: int) -> None:
+    """Each pass timed with a cold cache, and the flush not timed (the mean would show it)."""
+    assert work["flushed"] == passes, (
+        f"the cache was flushed before {work['flushed']} of {passes} timed passes; "
+        "call clock.flush_cache() before each, and before its first event"
+    )
+
+
+def assert_on_the_clock_s_device(result: dict[str, Any]) -> None:
+    """Judged where ``clock.device`` is "meta": tensors made without asking are elsewhere."""
+    for label, work in result["work"].items():
+        assert work["devices"] == ["meta"], (
+            f"{label}: its inputs are on {work['devices'][0]!r}, not on clock.device, here 'meta'"
+        )
 
 
 def assert_inputs(label: str, work: dict[str, Any], *shapes: list[int]) -> None:
@@ -123,7 +143,8 @@ def test_each_pass_is_timed_after_the_warmup(subject, passes):
     work, row = result["work"].get("pass"), result["rows"][0]
     assert work, "fn was never called"
     assert_timed("fn", work, passes.get("warmup", 10), passes.get("passes", 100))
-    assert_mean_and_std(row, work)
+    assert_mean_and_std(row, work, sample=True)
+    assert_flushed(work, passes.get("passes", 100))
 
 
 @pytest.mark.exercise("hw1-4", points=1)
@@ -152,6 +173,8 @@ def test_softmax_sweep_times_every_configuration(subject):
         assert_mean_and_std(row, work)
         hint = f"That is not the peak of {label}."
         assert_number(row, "forward_peak_MiB", work["peak_MiB"], work["peak_MiB"], hint)
+    settings = {"scenario": "softmax", "device": "meta", **PASSES, **SOFTMAX_SIZES}
+    assert_on_the_clock_s_device(subject.benchmark(SOFTMAX_SWEEP, **settings))
 
 
 @pytest.mark.exercise("hw1-5", points=1)
@@ -172,6 +195,21 @@ def test_softmax_sweep_goes_on_after_a_configuration_that_cannot_run(subject):
         assert reason in log, f"{label}: the log does not say why ({reason!r}); it has: {log!r}"
     others = {label: row for label, row in rows.items() if label not in (refused, too_large)}
     assert_all_ran(result, others, "forward_ms_mean")
+
+
+@pytest.mark.exercise("hw1-5")
+def test_softmax_sweep_goes_on_where_already_the_inputs_find_no_memory(subject):
+    settings = {"scenario": "softmax", "too_large": 64, **PASSES, **SOFTMAX_SIZES}
+    result = subject.benchmark(SOFTMAX_SWEEP, **(settings | {"d2s": [64, 4]}))
+    assert_columns(result["rows"], SOFTMAX_COLUMNS)
+    rows = {softmax_label(row): row for row in result["rows"]}
+    for tile in ("BLOCK 16", "BLOCK 32", "reference"):
+        large, small = rows.get(f"d2 64, {tile}"), rows.get(f"d2 4, {tile}")
+        assert large and small, f"rows for {list(rows)}; memory was too small for x and V of d2 64"
+        values = [large[c] for c in SOFTMAX_MEASURED]
+        assert values == [None] * 3, f"d2 64, {tile}: expected None three times, got {values}"
+        assert small["forward_ms_mean"] is not None, f"d2 4, {tile}: this one could run"
+    assert "no room for a tensor" in "\n".join(result["log"]), "the log does not say why"
 
 
 @pytest.mark.exercise("hw3-6", points=1)
@@ -199,6 +237,8 @@ def test_attention_benchmark_measures_forward_and_backward_apart(subject):
         hint = "What one forward pass leaves allocated while its output is alive."
         kept = result["work"][f"{label} forward"]["kept_MiB"]
         assert_number(row, "saved_activations_MiB", kept, kept, hint)
+    settings = {"scenario": "attention", "device": "meta", **PASSES, **ATTENTION_SIZES}
+    assert_on_the_clock_s_device(subject.benchmark(ATTENTION_SWEEP, **settings))
 
 
 @pytest.mark.exercise("hw3-6", points=1)
@@ -222,7 +262,18 @@ def test_attention_benchmark_says_what_could_not_run(subject):
     rows = attention_rows(result)
     compare_status(rows["flash_triton 8"], "failed", [*FORWARD, *BACKWARD])
     compare_status(rows["flash_triton 16"], "ok", [])
-    assert "does not compile" in "\n".join(result["log"]), "the log does not say what went wrong"
+    assert "out of resource" in "\n".join(result["log"]), "the log does not say what went wrong"
+
+
+@pytest.mark.exercise("hw3-6")
+def test_attention_benchmark_goes_on_where_already_the_inputs_find_no_memory(subject):
+    settings = {"scenario": "attention", "too_large": 16, **PASSES, **ATTENTION_SIZES}
+    result = subject.benchmark(ATTENTION_SWEEP, **(settings | {"seq_lens": [16, 8]}))
+    rows = attention_rows(result)
+    for name in ("flash_triton", "pytorch_sdpa"):
+        compare_status(rows[f"{name} 16"], "OOM", [*FORWARD, *BACKWARD])
+        compare_status(rows[f"{name} 8"], "ok", [])
+    assert "no room for a tensor" in "\n".join(result["log"]), "the log does not say why"
 
 
 def compare_status(row: dict[str, Any], status: str, empty: list[str]) -> None:

@@ -13,6 +13,9 @@ import torch
 MIB = 2**20
 # Larger than the L2 cache of any GPU so far (60 MB on an H200, 126 MB on a B200).
 FLUSH_BYTES = 256 * MIB
+# the fake device's flush: a launch like any other, so that a pass charged for it shows
+FLUSH = "flush_cache"
+FLUSH_MS = 5.0
 
 
 class Clock(Protocol):
@@ -141,12 +144,15 @@ class FakeClock:
     Args:
         capacity_mib: beyond it, ``allocate`` raises ``torch.cuda.OutOfMemoryError``.
         event_ms: what reaching a mark costs; above 0 no interval is empty.
+        device: where its tensors live; "meta" tells them from those made without asking the clock.
     """
 
-    device = "cpu"
     name = "a fake device"
 
-    def __init__(self, capacity_mib: float = float("inf"), event_ms: float = 0.0):
+    def __init__(
+        self, capacity_mib: float = float("inf"), event_ms: float = 0.0, device: str = "cpu"
+    ):
+        self.device = device
         self.launches: list[Launch] = []
         self.intervals: list[Interval] = []
         self.synchronizations = 0
@@ -209,4 +215,5 @@ class FakeClock:
         return self._allocated_mib
 
     def flush_cache(self) -> None:
-        """Nothing to push out here; it takes no time that a pass would be charged for."""
+        """Nothing to push out here, but it takes time and shows among the launches."""
+        self.launch(FLUSH, FLUSH_MS)

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from triton.runtime.errors import OutOfResources
 
-from course.bench.clock import FakeClock
+from course.bench.clock import FLUSH, FakeClock
 
 # What a kernel's first call costs besides: compiling it, and memory to try its configurations.
 FIRST_CALL_MS = 200.0
@@ -37,12 +39,35 @@ class StandIn:
             self.clock.launch(label, ms * (1 + 0.1 * (call % 4)) + FIRST_CALL_MS * first)
 
 
+class FullMemory(TorchFunctionMode):
+    """Refuses new tensors with a dimension of ``too_large`` or more, as a full device would."""
+
+    def __init__(self, too_large: float):
+        super().__init__()
+        self.too_large = too_large
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        new = isinstance(made, Tensor) and not any(isinstance(one, Tensor) for one in args)
+        if new and max(made.shape, default=0) >= self.too_large:
+            raise torch.cuda.OutOfMemoryError(
+                f"CUDA out of memory. There is no room for a tensor of {tuple(made.shape)}."
+            )
+        return made
+
+
+def no_room() -> OutOfResources:
+    """What Triton raises on a GPU for a kernel that needs too much; no RuntimeError."""
+    return OutOfResources(303104, 232448, "shared memory")
+
+
 def run(function: Callable[..., Any], scenario: str, **settings: Any) -> dict[str, Any]:
     """Run ``function`` in one of the SCENARIOS.
 
     Returns:
         ``rows`` (a list of dictionaries), ``log`` (lines), ``work`` (label -> calls, untimed calls
-        before the first timed one, timed calls and their ms, peak MiB of a call, its inputs),
+        before the first timed one, timed calls and their ms, timed calls right after a flush of
+        the cache, peak MiB of a call, its inputs),
         ``mixed`` (the labels of each timed interval that held more than one of them).
 
     Raises:
@@ -65,15 +90,22 @@ def one(function: Callable[..., Any], **settings: Any) -> dict[str, Any]:
 
 
 def softmax(
-    function: Callable[..., Any], capacity_mib: float = math.inf, refused: str = "", **settings: Any
+    function: Callable[..., Any],
+    capacity_mib: float = math.inf,
+    refused: str = "",
+    too_large: float = math.inf,
+    device: str = "cpu",
+    **settings: Any,
 ) -> dict[str, Any]:
     """hw1-5: a sweep over a stand-in for the kernel and one for the reference.
 
     Args:
         capacity_mib: memory of the device; the reference needs more than the kernel.
         refused: "d2 8, BLOCK 64", the configuration the kernel cannot be built for.
+        too_large: inputs with a dimension of this size find no memory.
+        device: where the inputs belong.
     """
-    clock = FakeClock(FIRST_CALL_MIB + capacity_mib)
+    clock = FakeClock(FIRST_CALL_MIB + capacity_mib, device=device)
     stand_in = StandIn(clock)
     log: list[str] = []
 
@@ -81,7 +113,7 @@ def softmax(
         tile = str(BLOCK_1) if BLOCK_1 == BLOCK_2 else f"{BLOCK_1}x{BLOCK_2}"
         label = f"d2 {x.shape[-1]}, BLOCK {tile}"
         if label == refused:
-            raise RuntimeError("out of resource: shared memory, Required: 303104")
+            raise no_room()
         stand_in.work_on(label, (x, V), x.shape[-1] * 0.5 + 32 / BLOCK_1, float(x.shape[-1]))
         return _product_shaped(x, V)
 
@@ -90,7 +122,8 @@ def softmax(
         stand_in.work_on(label, (x, V), float(x.shape[-1]), 2.0 * x.shape[-1])
         return _product_shaped(x, V)
 
-    result = function(clock, fused_softmax, softmax_mult, log=_into(log), **settings)
+    with FullMemory(too_large):
+        result = function(clock, fused_softmax, softmax_mult, log=_into(log), **settings)
     return _report(result, log, stand_in)
 
 
@@ -98,6 +131,8 @@ def attention(
     function: Callable[..., Any],
     capacity_mib: float = math.inf,
     refused: str = "",
+    too_large: float = math.inf,
+    device: str = "cpu",
     implementations: tuple[str, ...] = ("flash_triton", "pytorch_sdpa"),
     **settings: Any,
 ) -> dict[str, Any]:
@@ -108,9 +143,11 @@ def attention(
 
     Args:
         capacity_mib: memory of the device.
-        refused: "flash_triton 16 forward", the call that fails for another reason.
+        refused: "flash_triton 16 forward", the call whose kernel the GPU has no room for.
+        too_large: inputs with a dimension of this size find no memory.
+        device: where the inputs belong.
     """
-    clock = FakeClock(FIRST_CALL_MIB + capacity_mib)
+    clock = FakeClock(FIRST_CALL_MIB + capacity_mib, device=device)
     stand_in = StandIn(clock)
     log: list[str] = []
     costs = {  # ms forward, ms backward; MiB forward, MiB backward, MiB kept, per unit of length
@@ -125,7 +162,7 @@ def attention(
             length = inputs[0].shape[-2]
             label = f"{name} {length} {what}"
             if label == refused:
-                raise RuntimeError("the kernel does not compile for this GPU")
+                raise no_room()
             stand_in.work_on(label, inputs, ms * length, mib * length)
 
         class Pretended(torch.autograd.Function):
@@ -146,7 +183,8 @@ def attention(
         return Pretended.apply
 
     chosen = {name: pretended(name) for name in implementations}
-    result = function(clock, chosen, log=_into(log), **settings)
+    with FullMemory(too_large):
+        result = function(clock, chosen, log=_into(log), **settings)
     report = _report(result, log, stand_in)
     for label, work in report["work"].items():
         name, length, what = label.split()
@@ -177,7 +215,8 @@ def _described(inputs: tuple[Tensor, ...]) -> dict[str, Any]:
     return {
         "shapes": [list(t.shape) for t in inputs],
         "dtypes": sorted({str(t.dtype).removeprefix("torch.") for t in inputs}),
-        "random": all(t.unique().numel() > 1 for t in inputs),
+        "random": all(t.is_meta or t.unique().numel() > 1 for t in inputs),
+        "devices": sorted({t.device.type for t in inputs}),
     }
 
 
@@ -194,6 +233,7 @@ def _report(rows: Any, log: list[str], stand_in: StandIn) -> dict[str, Any]:
         work["untimed_before"] = sum(launch.name == label for launch in earlier)
         work["timed"] = len(mine)
         work["ms"] = [launches[i].ms for i in mine]
+        work["flushed"] = sum(launches[i - 1].name == FLUSH for i in mine if i)
     spans = (sorted({launch.name for launch in launches[i:j]}) for i, j in intervals)
     return {
         "rows": [{str(k): _plain(v) for k, v in row.items()} for row in rows],

@@ -204,7 +204,7 @@ def _grade(cell: "NotebookNode", name: str, points: float | None) -> None:
 
 
 def badges(path: str, settings: Settings) -> str:
-    """Links that open the learner's copy of this notebook elsewhere."""
+    """Links that open the learner's copy of this notebook elsewhere; on a hub, if one is set."""
     file = f"notebooks/{_stem(path)}.ipynb"
     colab = (
         f"https://colab.research.google.com/github/{settings.slug}/blob/{settings.branch}/{file}"
@@ -219,14 +219,28 @@ def badges(path: str, settings: Settings) -> str:
         f"&name={quote(settings.name)}&init.personalInit={quote(f'«{script}»', safe='')}"
         f"&init.personalInitArgs={quote(f'«{file}»', safe='')}"
     )
-    where = f"repo={quote(settings.student_repository, safe='')}&branch={quote(settings.branch)}"
-    if settings.hub:
-        opened = quote(f"lab/tree/{settings.name}/{file}", safe="")
-        hub = f"{settings.hub.rstrip('/')}/hub/user-redirect/git-pull?{where}&urlpath={opened}"
-    else:  # nbgitpuller's own form, filled in but for the address of the hub
-        hub = f"https://nbgitpuller.readthedocs.io/en/latest/link.html?{where}"
-    return (
+    links = (
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
-        f"[![Open in SSP Cloud](https://img.shields.io/badge/SSP%20Cloud-open-blue)]({onyxia})\n"
-        f"[![Open in JupyterHub](https://img.shields.io/badge/JupyterHub-open-orange)]({hub})"
+        f"[![Open in SSP Cloud](https://img.shields.io/badge/SSP%20Cloud-open-blue)]({onyxia})"
     )
+    if not settings.hub:
+        return links
+    opened = quote(f"lab/tree/{settings.name}/{file}", safe="")
+    hub = f"{settings.hub.rstrip('/')}/hub/user-redirect/git-pull?{_pulled(settings)}"
+    badge = "[![Open in JupyterHub](https://img.shields.io/badge/JupyterHub-open-orange)]"
+    return f"{links}\n{badge}({hub}&urlpath={opened})"
+
+
+def hub_line(settings: Settings) -> str:
+    """What to do on a JupyterHub: click a badge, or make the link that no badge can hold."""
+    if settings.hub:
+        return "Click the JupyterHub badge."
+    form = f"https://nbgitpuller.readthedocs.io/en/latest/link.html?{_pulled(settings)}"
+    return (
+        f"Open the link that your instructor gives you, or [make one]({form}): "
+        "fill in your hub's address, and open the link it makes."
+    )
+
+
+def _pulled(settings: Settings) -> str:
+    return f"repo={quote(settings.student_repository, safe='')}&branch={quote(settings.branch)}"

@@ -18,7 +18,7 @@ class Settings:
     Attributes:
         student_repository: address of the student repository; it stands here and nowhere else.
         branch: the branch that links point to; clones take the default one, which it must be.
-        hub: address of the course's JupyterHub, or "" where each class has its own.
+        hub: address of the course's JupyterHub, or "" where each class has its own: no badge then.
         onyxia_init: the script in the student repository that SSP Cloud runs in a new service.
         packages: folders of ``solutions/`` that are released at the same place in the root.
         include: globs of hand-written files that are copied as they stand.

@@ -84,6 +84,7 @@ def student(root: Path) -> Tree:
         inner = path.removeprefix(f"{SOLUTIONS}/{STUDENT}/")
         if inner not in (path, FIRST_CELL):
             text = BADGES.sub(lambda m: notebooks.badges(m[1], settings).replace("\n", " "), text)
+            text = text.replace("{{HUB}}", notebooks.hub_line(settings))
             own[inner] = File(markers.released(text, path).encode(), _executable(root / path))
     for more in (own, _included(root, settings)):
         twice = sorted(tree.keys() & more.keys())

@@ -14,6 +14,8 @@ GIVEN = "given"
 
 # what tests say of a stub; a bonus's stub works, through PyTorch
 _UNWRITTEN = ("is not written yet", "PyTorch fallback")
+# what they say of a file that is not Python, or does not get as far as its functions
+_UNREADABLE = ("Python cannot read this file", " cannot be imported: ")
 
 
 @dataclass
@@ -73,19 +75,34 @@ def read_results(file: Path) -> Results:
 def score(results: Results, not_tested: dict[str, str] | None = None) -> list[Exercise]:
     """One entry an exercise, in the order of the homework; tests of given code come first.
 
+    A learner's file that cannot be imported fails the given code in it too. Its exercises say so,
+    and the tests of the given code, which could not run, are left out.
+
     Args:
         results: a complete run, or what there is of it.
         not_tested: exercise -> why its tests never finished.
     """
     not_tested = not_tested or {}
     by_exercise: dict[str, list[dict[str, Any]]] = {name: [] for name in results.points}
+    unreadable = {
+        _file(test)
+        for test in results.tests
+        if test["exercise"] and any(sign in test["message"] for sign in _UNREADABLE)
+    }
     for test in results.tests:
+        given = not test["exercise"]
+        if given and test["outcome"] == "failed" and _file(test) in unreadable:
+            continue
         by_exercise.setdefault(test["exercise"] or GIVEN, []).append(test)
     names = sorted({*by_exercise, *not_tested}, key=lambda name: (name != GIVEN, name))
     return [
         _judge(name, results.points.get(name, 0), by_exercise.get(name, []), not_tested.get(name))
         for name in names
     ]
+
+
+def _file(test: dict[str, Any]) -> str:
+    return str(test["nodeid"]).split("::")[0]
 
 
 def unwritten(test: dict[str, Any]) -> bool:

@@ -100,18 +100,28 @@ def sweep(
     Args:
         implementations: name -> ``attention(Q, K, V)``.
 
+    Where already these run out of memory, the row says "OOM", and the sweep goes on.
+
     Returns:
         One dictionary a configuration with the keys COLUMNS; ``gpu`` is ``clock.name``.
     """
     ### BEGIN SOLUTION hw3-6 all configurations
-    rows = []
-    for seq_len in seq_lens:
+
+    def measured(attention: Attention, seq_len: int) -> dict:
         Q, K, V, dO = torch.randn(4, batch_size, seq_len, d_model, device=clock.device)
         for leaf in (Q, K, V):
             leaf.requires_grad_()
+        return measure_one(attention, Q, K, V, dO, clock, warmup, passes, log)
+
+    rows = []
+    for seq_len in seq_lens:
         for name, attention in implementations.items():
-            row = {"implementation": name, "d_model": d_model, "seq_len": seq_len}
-            row |= measure_one(attention, Q, K, V, dO, clock, warmup, passes, log)
+            row: dict = {"implementation": name, "d_model": d_model, "seq_len": seq_len}
+            try:
+                row |= measured(attention, seq_len)
+            except torch.cuda.OutOfMemoryError as error:
+                row |= dict.fromkeys(MEASURED) | {"status": "OOM"}
+                log(f"length {seq_len}: its inputs: {error}")
             rows.append(row | {"gpu": clock.name})
     return rows
     ### END SOLUTION

@@ -31,9 +31,9 @@ def time_forward(
 
     Call ``fn()`` ``warmup`` times untimed: the first call compiles the kernel. Forget the peak
     memory of that, then time ``passes`` calls one by one. A GPU runs behind the program, so put an
-    event before and after each call, and read them only when the device is done. Calling
-    ``clock.flush_cache()`` before each timed call makes it read its inputs from memory, as in a
-    real model, and not from the cache.
+    event before and after each call, and read them only when the device is done. Call
+    ``clock.flush_cache()`` before the first event of each pass: then the pass reads its inputs from
+    memory, as in a real model, and not from the cache, and is not charged for the flush.
 
     Args:
         fn: one forward pass.
@@ -85,30 +85,36 @@ def sweep(
     d2, d3). The kernel is called ``fused_softmax(x, V, BLOCK, BLOCK)``: both of its tile sizes are
     BLOCK. PyTorch is ``softmax_mult(x, V)``, and has no BLOCK (None).
 
-    A configuration that cannot run (too little memory, a kernel the GPU has no room for) stops
-    nothing: its row has None in each column of MEASURED, and ``log`` gets the reason.
+    A configuration that cannot run stops nothing: its row has None in each column of MEASURED, and
+    ``log`` gets the reason. Memory may be too small already for x and V
+    (``torch.cuda.OutOfMemoryError``), or the GPU has no room for the kernel
+    (``triton.runtime.errors.OutOfResources``, which is no RuntimeError).
 
     Returns:
         One dictionary a configuration, with the keys CONFIGURATION + MEASURED; ``triton`` is True
         for the kernel and False for PyTorch.
     """
     ### BEGIN SOLUTION hw1-5 sweep all configurations
-    rows = []
-    for d2 in d2s:
+
+    def timed(d2: int, BLOCK: int | None) -> dict[str, float]:
+        # made anew for each configuration, so that making them too can fail for one alone
         x = torch.randn(batch_size, d1, d2, device=clock.device)
         V = torch.randn(batch_size, d2, d3, device=clock.device)
-        candidates: list[tuple[bool, int | None, Callable[[], Tensor]]] = [
-            (True, BLOCK, partial(fused_softmax, x, V, BLOCK, BLOCK)) for BLOCK in blocks
-        ]
-        candidates.append((False, None, partial(softmax_mult, x, V)))
-        for is_triton, BLOCK, fn in candidates:
-            values = (batch_size, d1, d2, d3, is_triton, BLOCK)
+        if BLOCK is None:
+            return time_forward(partial(softmax_mult, x, V), clock, warmup, passes)
+        fn = partial(fused_softmax, x, V, BLOCK, BLOCK)
+        return time_forward(fn, clock, warmup, passes)
+
+    rows = []
+    for d2 in d2s:
+        for BLOCK in (*blocks, None):
+            values = (batch_size, d1, d2, d3, BLOCK is not None, BLOCK)
             row: dict = dict(zip(CONFIGURATION, values, strict=True))
             try:
-                row |= time_forward(fn, clock, warmup, passes)
+                row |= timed(d2, BLOCK)
             except Exception as error:
                 row |= dict.fromkeys(MEASURED)
-                log(f"d2 {d2}, triton {is_triton}, BLOCK {BLOCK}: {type(error).__name__}: {error}")
+                log(f"d2 {d2}, BLOCK {BLOCK}: {type(error).__name__}: {error}")
             rows.append(row)
     return rows
     ### END SOLUTION

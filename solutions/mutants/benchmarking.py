@@ -77,11 +77,32 @@ MUTANTS = [
         "new": "clock.allocated_mib()",
     },
     {
+        "exercise": "hw1-4",
+        "file": _SOFTMAX,
+        "title": "the standard deviation of a population",
+        "old": "statistics.stdev(times)",
+        "new": "statistics.pstdev(times)",
+    },
+    {
+        "exercise": "hw1-4",
+        "file": _SOFTMAX,
+        "title": "the cache is left warm",
+        "old": "        clock.flush_cache()\n",
+        "new": "",
+    },
+    {
+        "exercise": "hw1-4",
+        "file": _SOFTMAX,
+        "title": "each pass is charged for flushing the cache",
+        "old": "        clock.flush_cache()\n        start = clock.record()\n",
+        "new": "        start = clock.record()\n        clock.flush_cache()\n",
+    },
+    {
         "exercise": "hw1-5",
         "file": _SOFTMAX,
         "title": "the row of PyTorch times the kernel",
         "old": "partial(softmax_mult, x, V)",
-        "new": "partial(fused_softmax, x, V)",
+        "new": "partial(fused_softmax, x, V, 16, 16)",
     },
     {
         "exercise": "hw1-5",
@@ -94,8 +115,8 @@ MUTANTS = [
         "exercise": "hw1-5",
         "file": _SOFTMAX,
         "title": "no row for PyTorch",
-        "old": "        candidates.append((False, None, partial(softmax_mult, x, V)))\n",
-        "new": "",
+        "old": "in (*blocks, None):",
+        "new": "in blocks:",
     },
     {
         "exercise": "hw1-5",
@@ -124,6 +145,30 @@ MUTANTS = [
         "title": "only running out of memory is expected",
         "old": "            except Exception as error:",
         "new": "            except torch.cuda.OutOfMemoryError as error:",
+    },
+    {
+        "exercise": "hw1-5",
+        "file": _SOFTMAX,
+        "title": "only a RuntimeError is expected, and Triton's error is none",
+        "old": "            except Exception as error:",
+        "new": "            except RuntimeError as error:",
+    },
+    {
+        "exercise": "hw1-5",
+        "file": _SOFTMAX,
+        "title": "inputs are made outside the try",
+        "old": "            try:\n                row |= timed(",
+        "new": (
+            "            torch.randn(batch_size, d1, d2, device=clock.device)\n"
+            "            try:\n                row |= timed("
+        ),
+    },
+    {
+        "exercise": "hw1-5",
+        "file": _SOFTMAX,
+        "title": "inputs stay on the CPU",
+        "old": "        x = torch.randn(batch_size, d1, d2, device=clock.device)",
+        "new": "        x = torch.randn(batch_size, d1, d2)",
     },
     {
         "exercise": "hw1-5",
@@ -157,8 +202,8 @@ MUTANTS = [
         "exercise": "hw3-6",
         "file": _ATTENTION,
         "title": "every row times the same implementation",
-        "old": "            row |= measure_one(attention,",
-        "new": '            row |= measure_one(implementations["flash_triton"],',
+        "old": "row |= measured(attention,",
+        "new": 'row |= measured(implementations["flash_triton"],',
     },
     {
         "exercise": "hw3-6",
@@ -201,6 +246,30 @@ MUTANTS = [
         "title": "any other error stops everything",
         "old": "    except Exception as error:",
         "new": "    except ZeroDivisionError as error:",
+    },
+    {
+        "exercise": "hw3-6",
+        "file": _ATTENTION,
+        "title": "only a RuntimeError is expected, and Triton's error is none",
+        "old": "    except Exception as error:",
+        "new": "    except RuntimeError as error:",
+    },
+    {
+        "exercise": "hw3-6",
+        "file": _ATTENTION,
+        "title": "inputs are made outside the try",
+        "old": "            try:\n                row |= measured(",
+        "new": (
+            "            torch.randn(batch_size, seq_len, d_model, device=clock.device)\n"
+            "            try:\n                row |= measured("
+        ),
+    },
+    {
+        "exercise": "hw3-6",
+        "file": _ATTENTION,
+        "title": "inputs stay on the CPU",
+        "old": "seq_len, d_model, device=clock.device)",
+        "new": "seq_len, d_model)",
     },
     {
         "exercise": "hw3-6",

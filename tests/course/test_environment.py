@@ -95,6 +95,18 @@ def test_the_second_run_starts_at_once(place: Place) -> None:
     assert place.installed() == []
 
 
+def test_activating_what_was_made_changes_nothing(place: Place) -> None:
+    place.run()
+    log = (place.root / "outputs/setup.log").read_bytes()
+    venv = place.root / ".venv"
+    (venv / "bin/has_torch").touch()
+    done = place.run(VIRTUAL_ENV=str(venv), PATH=f"{venv}/bin:{place.settings['PATH']}")
+    assert (done.stdout, done.stderr) == ("ran work\n", "")
+    assert place.installed() == []
+    assert (place.root / "outputs/setup.log").read_bytes() == log
+    assert place.run().stderr == "", "nor does leaving it"
+
+
 def test_what_could_have_changed_is_looked_at_again(place: Place) -> None:
     place.run()
     (place.root / "pyproject.toml").write_text("[project]\nname = 'changed'\n")

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,7 +90,14 @@ def test_links_point_to_the_student_repository() -> None:
     assert "/github/class/kernels/blob/main/notebooks/01_demo.ipynb)" in badges
     script = "https%3A%2F%2Fraw.githubusercontent.com%2Fclass%2Fkernels%2Fmain%2Finit.sh"
     assert f"init.personalInit=%C2%AB{script}%C2%BB" in badges
-    assert "nbgitpuller.readthedocs.io/en/latest/link.html?repo=https%3A%2F%2Fgithub" in badges
+
+
+def test_without_a_hub_there_is_one_line_and_no_badge() -> None:
+    assert "JupyterHub" not in "".join(convert(GOOD)["cells"][0]["source"])
+    nobody = Settings("https://github.com/class/kernels", "main", "", "i.sh", (), ())
+    form = "nbgitpuller.readthedocs.io/en/latest/link.html?repo=https%3A%2F%2Fgithub"
+    assert form in notebooks.hub_line(nobody)
+    assert "badge" in notebooks.hub_line(replace(nobody, hub="https://hub.org"))
 
 
 def test_a_class_with_a_hub_is_linked_to_it() -> None:

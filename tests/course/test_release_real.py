@@ -151,7 +151,7 @@ def test_no_three_lines_of_a_solution_stand_in_what_is_given() -> None:
 
 def test_no_placeholder_is_left() -> None:
     for path, file in student().items():
-        assert not re.search(rb"\{\{(STUDENT_REPOSITORY|BADGES)", file.content), path
+        assert not re.search(rb"\{\{(STUDENT_REPOSITORY|BADGES|HUB)", file.content), path
 
 
 def test_every_launch_link_opens_a_notebook_that_ships() -> None:

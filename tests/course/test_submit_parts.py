@@ -36,6 +36,14 @@ def test_an_exercise_is_earned_when_all_that_can_be_proven_is(
     assert one.counts_as_failure == (state in ("failed", "not tested"))
 
 
+def test_a_file_python_cannot_read_is_not_blamed_on_the_given_code() -> None:
+    says = "hw1-4 benchmarking/bench.py, line 3: Python cannot read this file: invalid syntax"
+    broken = [line("hw1-4", "failed", says), line("", "failed")]
+    assert [one.id for one in score(Results(2, {"hw1-4": 2}, broken))] == ["hw1-4"]
+    wrong = [line("hw1-4", "failed", "hw1-4 is not right yet"), line("", "failed")]
+    assert [one.id for one in score(Results(2, {"hw1-4": 2}, wrong))] == ["given", "hw1-4"]
+
+
 def test_totals_keep_homework_bonus_notebooks_and_unproven_apart() -> None:
     points = {"hw1-1": 2, "hw3-1": 3, "hw3-7": 1, "nb03-1": 4}
     tests = [
