@@ -4,12 +4,14 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from course.submit import archive, benchmarks
 from course.submit.score import Results, read_results, score, totals
 from course.submit.titles import BONUS, PACKAGES, TITLES
+from course.testing import plugin
 
 
 def line(exercise: str, outcome: str, message: str = "", node: str = "t.py::t") -> dict:
@@ -42,6 +44,19 @@ def test_a_file_python_cannot_read_is_not_blamed_on_the_given_code() -> None:
     assert [one.id for one in score(Results(2, {"hw1-4": 2}, broken))] == ["hw1-4"]
     wrong = [line("hw1-4", "failed", "hw1-4 is not right yet"), line("", "failed")]
     assert [one.id for one in score(Results(2, {"hw1-4": 2}, wrong))] == ["given", "hw1-4"]
+
+
+def test_tests_run_in_the_order_of_the_homework(request: pytest.FixtureRequest) -> None:
+    class Item:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def get_closest_marker(self, _: str) -> Any:
+            return pytest.mark.exercise(self.name).mark if self.name else None
+
+    items: Any = [Item(name) for name in ("nb03-1", "hw3-6", "", "hw1-4", "hw1-5")]
+    plugin.pytest_collection_modifyitems(request.config, items)
+    assert [item.name for item in items] == ["", "hw1-4", "hw1-5", "hw3-6", "nb03-1"]
 
 
 def test_totals_keep_homework_bonus_notebooks_and_unproven_apart() -> None:
