@@ -92,6 +92,8 @@ def tile_ranges(ranges: Callable) -> str:
         for seq_k in (256, 128)
         for q_start in range(0, 256, BLOCK_Q)
     ]
+    # one key more or less shows only where a tile of queries starts just before a tile of keys
+    cases.append((15, 16, 16, 256))
     for q_start, BLOCK_Q, BLOCK_K, seq_k in cases:
         first_keys = range(0, seq_k, BLOCK_K)
         full = sum(k + BLOCK_K - 1 <= q_start for k in first_keys)

@@ -4,8 +4,11 @@ The function under test is an argument, a ``constexpr``: so a changed function i
 which Triton compiles anew.
 """
 
+from typing import Any
+
 import triton
 import triton.language as tl
+from torch import Tensor
 
 
 @triton.jit
@@ -44,9 +47,34 @@ def copy_kernel(
     tile = tl.num_programs(0) - 1 - tl.program_id(0)
     batch = tl.num_programs(1) - 1 - tl.program_id(1)
     values = load(x, batch, tile * BLOCK)
+    tl.static_assert(
+        len(values.shape) == 2, "load_tile should return a tile (BLOCK, d): drop the dimension of 1"
+    )
     rows = (batch * tl.num_programs(0) + tile) * BLOCK + tl.arange(0, BLOCK)
     tl.store(seen_ptr + rows[:, None] * D + tl.arange(0, D)[None, :], values)
     store(y, batch, tile * BLOCK, 2 * values)
+
+
+def copy(load: Any, store: Any, described: list, seen: Tensor, block: int) -> None:
+    """Double x into y, the two ``described``, and show in ``seen`` the tiles that were loaded.
+
+    Raises:
+        AssertionError: in words where Triton has none, for a tile stored without its dimension
+            of 1; and whatever else a launch raises.
+    """
+    batch, rows, d = seen.shape
+    try:
+        copy_kernel[(rows // block, batch)](load, store, *described, seen, block, d)
+    except Exception as error:
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        if not isinstance(root, AssertionError) or str(root):
+            raise
+        raise AssertionError(
+            f"desc.store takes a tile of the block's shape, {(1, block, d)}; the one that "
+            f"store_tile is given has the shape {(block, d)}. Reshape it first."
+        ) from None
 
 
 @triton.jit

@@ -164,17 +164,17 @@ def grid(batch: int = 2, tiles: int = 4) -> Figure:
 
 def batch_edges(seq: int = 5, BLOCK: int = 4) -> Figure:
     """Two batch elements: a 2-D tile runs over the edge, a (1, BLOCK, d) tile does not."""
-    figure, axes = canvas(3.6, columns=2)
+    figure, axes = canvas(4.2, columns=2)
     titles = ("rows of one long matrix:\na tile runs into the next element",
               "blocks of (1, BLOCK, d):\nthe edge is known, the rest reads 0")  # fmt: skip
     for ax, title, safe in zip(axes, titles, (False, True), strict=True):
-        gap = 0.8 if safe else 0.0
+        start = BLOCK
+        inside = seq - start
+        gap = BLOCK - inside if safe else 0
         for b in range(2):
             for i in range(seq):
                 y = b * (seq + gap) + i
                 box(ax, 0, y, f"[{b}, {i}]", BLUE if b == 0 else GREEN, width=3, size=8)
-        start = BLOCK
-        inside = seq - start
         box(ax, 3.4, start, face="none", edge=AMBER, width=0.5, height=inside)
         if safe:
             box(ax, 3.4, seq, face="none", edge=GREY, width=0.5, height=gap, dashed=True)
@@ -185,7 +185,7 @@ def batch_edges(seq: int = 5, BLOCK: int = 4) -> Figure:
         label(ax, 4.2, start + inside / 2, "the tile", AMBER, ha="left")
         label(ax, 3, -1, title)
         ax.set_xlim(-0.5, 9)
-        ax.set_ylim(2 * seq + 1.2, -2)
+        ax.set_ylim(2 * seq + BLOCK, -2)
     return done(figure)
 
 

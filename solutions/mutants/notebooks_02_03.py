@@ -180,6 +180,22 @@ MUTANTS = [
         "new": "k_ptrs = k_ptr + d",
     },
     {
+        "exercise": "nb03-1",
+        "file": _BASIC,
+        "title": "stored without a mask",
+        "old": "acc / l, mask=d_mask)",
+        "new": "acc / l)",
+        "says": "mask",
+    },
+    {
+        "exercise": "nb03-2",
+        "file": _VECTORIZED,
+        "title": "stored without a mask",
+        "old": "tl.store(o_ptr + i * stride_os + d * stride_od, o, mask=d_mask)",
+        "new": "tl.store(o_ptr + i * stride_os + d * stride_od, o)",
+        "says": "mask",
+    },
+    {
         "exercise": "nb03-2",
         "file": _VECTORIZED,
         "title": "missing keys take part with score 0",

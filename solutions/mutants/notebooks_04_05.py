@@ -81,6 +81,14 @@ MUTANTS = [
         "new": "end = math.ceil((q_start + BLOCK_Q) / BLOCK_K)",
     },
     {
+        "exercise": "nb04-3",
+        "file": _PYTORCH,
+        "title": "the first query's own key is not counted",
+        "old": "full = min((q_start + 1) // BLOCK_K, tiles)",
+        "new": "full = min(q_start // BLOCK_K, tiles)",
+        "says": "queries 15 to 30",
+    },
+    {
         "exercise": "nb04-4",
         "file": _PYTORCH,
         "title": "the diagonal itself is hidden",
@@ -247,6 +255,7 @@ MUTANTS = [
         "title": "L is stored without a mask",
         "old": "tl.store(lse_ptr + rows, (m + tl.log2(l)) * LN2, mask=rows < stop)",
         "new": "tl.store(lse_ptr + rows, (m + tl.log2(l)) * LN2)",
+        "says": "beyond the end of L",
     },
     {
         "exercise": "nb05-2",
@@ -262,6 +271,30 @@ MUTANTS = [
         "old": "return TensorDescriptor.from_tensor(x, [1, BLOCK, x.shape[-1]])",
         "new": "return TensorDescriptor.from_tensor(x.view(1, -1, x.shape[-1]),"
         " [1, BLOCK, x.shape[-1]])",
+    },
+    {
+        "exercise": "nb05-3",
+        "file": _TRITON,
+        "title": "a block of two numbers",
+        "old": "return TensorDescriptor.from_tensor(x, [1, BLOCK, x.shape[-1]])",
+        "new": "return TensorDescriptor.from_tensor(x, [BLOCK, x.shape[-1]])",
+        "says": "one number for each of the 3 dimensions",
+    },
+    {
+        "exercise": "nb05-3",
+        "file": _TRITON,
+        "title": "a tile stored as it is",
+        "old": "tile.reshape(1, tile.shape[0], tile.shape[1])",
+        "new": "tile",
+        "says": "Reshape it first",
+    },
+    {
+        "exercise": "nb05-3",
+        "file": _TRITON,
+        "title": "a tile of three dimensions",
+        "old": "return tile.reshape(tile.shape[1], tile.shape[2])",
+        "new": "return tile",
+        "says": "load_tile should return a tile (BLOCK, d)",
     },
     {
         "exercise": "nb05-3",
@@ -311,6 +344,7 @@ MUTANTS = [
         "title": "stored without a mask",
         "old": "tl.store(delta_ptr + batch * seq + rows, delta, mask=rows < seq)",
         "new": "tl.store(delta_ptr + batch * seq + rows, delta)",
+        "says": "beyond the end of delta",
     },
     {
         "exercise": "nb05-5",
@@ -353,6 +387,14 @@ MUTANTS = [
         "title": "the tile on the diagonal is left out",
         "old": "for q_start in range(start, seq, BLOCK):",
         "new": "for q_start in range(start + BLOCK, seq, BLOCK):",
+    },
+    {
+        "exercise": "nb05-7",
+        "file": _TRITON,
+        "title": "the walk starts at the first query",
+        "old": "for q_start in range(start, seq, BLOCK):",
+        "new": "for q_start in range(0, seq, BLOCK):",
+        "says": "the first 16 queries were read",
     },
     {
         "exercise": "nb05-7",

@@ -14,6 +14,13 @@
 # %%
 import course.notebook
 
+# %% [markdown]
+# The points are for practice: they tell you how far you are. They are no part of the homework
+# mark, unless your instructor collects notebooks.
+#
+# "The kernel died" (Jupyter means Python, not your Triton kernel): something was written outside a
+# tensor. Restart, and run all cells above.
+
 # %%
 from functools import partial
 

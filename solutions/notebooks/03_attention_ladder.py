@@ -15,6 +15,13 @@
 # %%
 import course.notebook
 
+# %% [markdown]
+# The points are for practice: they tell you how far you are. They are no part of the homework
+# mark, unless your instructor collects notebooks.
+#
+# "The kernel died" (Jupyter means Python, not your Triton kernel): something was written outside a
+# tensor. Restart, and run all cells above.
+
 # %%
 import inspect
 import time
@@ -98,6 +105,14 @@ ladder.one_query()
 
 # %% check="nb03-1" points=2
 check("nb03-1")
+
+# %% [markdown]
+# <details><summary>"Python itself died"</summary>
+#
+# Something was written outside the output. `acc` has `BLOCK_D` places, and a row of `o` only
+# `head_dim`: `tl.store` needs `d_mask`, as every load does. (The check runs your file in a process
+# of its own, so nothing of this notebook is lost.)
+# </details>
 
 # %% [markdown]
 # <details><summary>I edited the file and nothing changed</summary>
@@ -409,7 +424,7 @@ ladder.roofline(intensities)
 #
 # Counting says what to expect; only a GPU says what is. These are committed measurements, made with
 # `attention_ladder/script.py` on the machine named under each chart: float32, one head, d = 64. The
-# rung `vectorized` ends at 512 keys.
+# rung `vectorized` ends at 512 keys. The fourth line, `flash`, is where notebooks 04 and 05 lead.
 
 # %%
 ladder.measured_on_gpu("time")
@@ -424,19 +439,37 @@ ladder.measured_on_gpu("memory")
 ladder.measured_on_gpu("scaling")
 
 # %% [markdown]
-# Two questions to ask the charts.
+# Four questions to ask the charts.
+
+# %% [markdown]
+# <details><summary>Up to N = 1,024, which line is nearly flat, and which rises at once?</summary>
 #
-# <details><summary>At small N, which line should be flat, and which rise at once?</summary>
+# naive: its four kernels cost more to start than to run. basic: even with the machine nearly empty,
+# a program takes N steps one after the other, so twice the length is about twice the time.
+# </details>
 #
-# naive: four kernels cost more to start than to run, so flat. basic: even with the machine nearly
-# empty, a program takes N steps one after the other, so it rises with N.
+# <details><summary>Without the matrix, is basic faster than naive?</summary>
+#
+# At N = 128 a little, from 256 on no; from 1,024 on it takes about five times as long. One key at a
+# time leaves the machine waiting. vectorized is the fastest of all up to 256; at 512, its limit, it
+# is behind naive already.
 # </details>
 
 # %% [markdown]
-# <details><summary>Which power of N should the times approach, and which the memory?</summary>
+# <details><summary>Which power of N do the times approach, and which the memory?</summary>
 #
-# Once the machine is full, twice the length is four times the work ($4 N^2 d$) for every rung:
-# rungs differ by a factor. In memory they differ by a power: N² for naive, N for the others.
+# Once the machine is full, twice the length is four times the work ($4 N^2 d$) for every rung. At
+# the right end naive and basic take 3.3 and 3.8 times as long for twice the length; flash, one
+# head, has not filled the machine yet. In memory rungs differ by a power: N² for naive, N for the
+# others. The 32 MiB that naive takes even at N = 128 are not its matrices, which are 64 KiB each:
+# they are working space that PyTorch's matrix product keeps.
+# </details>
+
+# %% [markdown]
+# <details><summary>Where does flash overtake naive, and why not earlier?</summary>
+#
+# Between N = 4,096 and 8,192. A program takes a block of queries, so with one head there are few
+# programs at small N, fewer than the GPU has SMs. A model has many heads, and fills it sooner.
 # </details>
 
 # %% [markdown]

@@ -14,6 +14,10 @@
 # %%
 import course.notebook
 
+# %% [markdown]
+# The points are for practice: they tell you how far you are. They are no part of the homework
+# mark, unless your instructor collects notebooks.
+
 # %%
 import math
 
@@ -253,7 +257,8 @@ pictures.causal_tiles(seq=512, BLOCK_Q=64, BLOCK_K=64)
 #
 # **Write** `tile_ranges(q_start, BLOCK_Q, BLOCK_K, seq_k)` → `full, end`. Two questions decide it:
 # is the *last* key of the tile visible to the *first* query? Is the *first* key visible to the
-# *last* query? There are only `seq_k / BLOCK_K` tiles, so neither may exceed that.
+# *last* query? There are only `seq_k / BLOCK_K` tiles, so neither may exceed that. `q_start` need
+# not be a multiple of anything.
 
 
 # %% exercise="nb04-3" points=2
@@ -726,8 +731,8 @@ memory_chart(pd.DataFrame(rows), "N", "saved", "way", title)
 # %% [markdown]
 # ## On to homework 2
 #
-# You have every piece, for one head and lengths that fit. `flash_attention/flash_attention.py`
-# makes it a module that anyone could use:
+# You have every piece, for one head and lengths that fit. In `flash_attention/flash_pytorch.py` you
+# make it a module that anyone could use (`flash_attention.py` beside it only gathers the names):
 #
 # - **hw2-1**, **hw2-2**: the tiled forward for a batch, then causal (nb04-1 to nb04-4);
 # - **hw2-3**: save exactly `Q, K, V, O, L`;
