@@ -79,6 +79,8 @@ def sweep(
     Args:
         implementations: name -> ``attention(Q, K, V)``.
 
+    Where already these run out of memory, the row says "OOM", and the sweep goes on.
+
     Returns:
         One dictionary a configuration with the keys COLUMNS; ``gpu`` is ``clock.name``.
     """

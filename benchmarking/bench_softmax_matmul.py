@@ -31,9 +31,9 @@ def time_forward(
 
     Call ``fn()`` ``warmup`` times untimed: the first call compiles the kernel. Forget the peak
     memory of that, then time ``passes`` calls one by one. A GPU runs behind the program, so put an
-    event before and after each call, and read them only when the device is done. Calling
-    ``clock.flush_cache()`` before each timed call makes it read its inputs from memory, as in a
-    real model, and not from the cache.
+    event before and after each call, and read them only when the device is done. Call
+    ``clock.flush_cache()`` before the first event of each pass: then the pass reads its inputs from
+    memory, as in a real model, and not from the cache, and is not charged for the flush.
 
     Args:
         fn: one forward pass.
@@ -66,8 +66,10 @@ def sweep(
     d2, d3). The kernel is called ``fused_softmax(x, V, BLOCK, BLOCK)``: both of its tile sizes are
     BLOCK. PyTorch is ``softmax_mult(x, V)``, and has no BLOCK (None).
 
-    A configuration that cannot run (too little memory, a kernel the GPU has no room for) stops
-    nothing: its row has None in each column of MEASURED, and ``log`` gets the reason.
+    A configuration that cannot run stops nothing: its row has None in each column of MEASURED, and
+    ``log`` gets the reason. Memory may be too small already for x and V
+    (``torch.cuda.OutOfMemoryError``), or the GPU has no room for the kernel
+    (``triton.runtime.errors.OutOfResources``, which is no RuntimeError).
 
     Returns:
         One dictionary a configuration, with the keys CONFIGURATION + MEASURED; ``triton`` is True

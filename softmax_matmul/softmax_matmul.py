@@ -36,7 +36,7 @@ def fused_softmax_kernel(
     PRECISION: tl.constexpr,  # "ieee", "tf32" or "tf32x3", for tl.dot
     BLOCK_1: tl.constexpr,  # rows of x a program
     BLOCK_2: tl.constexpr,  # columns of x a step
-    BLOCK_3: tl.constexpr,  # columns of V a program
+    BLOCK_3: tl.constexpr,  # columns of V a program, a power of two, at least 16
 ):
     # a program writes out[batch, rows, cols]; programs of the same rows follow each other, so that
     # x, read once by each of them, comes from the L2 cache after the first
@@ -59,10 +59,13 @@ def fused_softmax(
 
     Args:
         x, V: any strides, any lengths; both float32, float16 or bfloat16. float32 products follow
-            ``torch.get_float32_matmul_precision()``: 'highest' keeps float32's accuracy, anything
-            else allows TF32.
+            ``torch.get_float32_matmul_precision()``, as ``_precision``, given, says it to
+            ``tl.dot``: 'highest' keeps float32's accuracy, anything else allows TF32.
         BLOCK_1: rows of x a program, a power of two, at least 16.
         BLOCK_2: columns of x a step, a power of two, at least 16.
+
+    ``BLOCK_3``, the columns of V a program, is chosen here: a power of two, at least 16
+    (``triton.next_power_of_2``), large enough that x is read few times, small enough for registers.
 
     Raises:
         ValueError: names the argument that is wrong, and what it got.
@@ -72,6 +75,7 @@ def fused_softmax(
 
 
 def _precision(t: Tensor) -> str:
+    """What ``input_precision`` of ``tl.dot`` should be for products with ``t``."""
     if torch.get_float32_matmul_precision() != "highest":
         return "tf32"
     # three TF32 products keep float32's accuracy and, from sm_80 on, run on tensor cores
