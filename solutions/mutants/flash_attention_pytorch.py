@@ -124,7 +124,7 @@ MUTANTS = [
         "the probabilities are saved too",
         "ctx.save_for_backward(Q, K, V, O, L)",
         "ctx.save_for_backward(Q, K, V, O, L, torch.softmax(Q @ K.mT / sqrt_d, -1))",
-        "saved for backward: shapes",
+        "one too many of shape",
     ),
     _mutant(
         "hw2-4",

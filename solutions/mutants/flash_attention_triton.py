@@ -11,10 +11,15 @@ _FILES = {
 }
 
 
-def _mutant(exercise: str, title: str, old: str, new: str, says: str = "") -> dict[str, str]:
+_FORWARD = "flash_attention/flash_forward.py"
+
+
+def _mutant(
+    exercise: str, title: str, old: str, new: str, says: str = "", file: str = ""
+) -> dict[str, str]:
     return {
         "exercise": exercise,
-        "file": _FILES.get(exercise, "flash_attention/flash_forward.py"),
+        "file": file or _FILES.get(exercise, _FORWARD),
         "title": title,
         "old": old,
         "new": new,
@@ -168,6 +173,7 @@ MUTANTS = [
         "        dQ, dK, dV = attention_backward(",
         "        S = Q @ K.mT\n        dQ, dK, dV = attention_backward(",
         "backward: ",
+        file=_FORWARD,
     ),
     _mutant("hw3-7", "O squared", "tl.sum(o * do, 1)", "tl.sum(o * o, 1)", "delta is wrong"),
     _mutant("hw3-7", "O is forgotten", "tl.sum(o * do, 1)", "tl.sum(do, 1)", "delta is wrong"),

@@ -134,6 +134,8 @@ def test_interrupt_leaves_nothing_running(folder: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell that starts the tests in the background makes them, and so this, ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until = time.monotonic() + 60
     while not children(folder, "course.subject.serve") and time.monotonic() < until:
