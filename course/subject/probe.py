@@ -82,9 +82,10 @@ def _surroundings(matmul_precision: str) -> Iterator[None]:
     precision = torch.get_float32_matmul_precision()
     deterministic = torch.are_deterministic_algorithms_enabled()
     torch.set_float32_matmul_precision(matmul_precision)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # what torch.use_deterministic_algorithms() calls, without its import of the compiler: a second
+    torch._C._set_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(deterministic)
+        torch._C._set_deterministic_algorithms(deterministic, warn_only=False)
         torch.set_float32_matmul_precision(precision)
