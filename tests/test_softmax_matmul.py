@@ -51,12 +51,13 @@ def test_one_kernel_does_all_the_work(subject, machine):
 
 @pytest.mark.exercise("hw1-2", points=1, after="hw1-1")
 @pytest.mark.parametrize(
-    ("d1", "d2", "d3"), [(1, 1, 1), (63, 63, 63), (17, 1000, 20), (5, 40, 130)]
+    ("d1", "d2", "d3", "block"),
+    [(1, 1, 1, 16), (63, 63, 63, 16), (17, 1000, 20, 64), (5, 40, 130, 16)],
 )
-def test_any_length(subject, machine, d1, d2, d3):
+def test_any_length(subject, machine, d1, d2, d3, block):
     x = hostile_rows(2, d1, d2, machine.device)
     V = normal(2, d2, d3, device=machine.device)
-    assert_product(subject, x, V)
+    assert_product(subject, x, V, 16, block)
 
 
 @pytest.mark.exercise("hw1-2", points=0, after="hw1-1")
