@@ -161,7 +161,7 @@ def test_a_failure_names_its_inputs():
 
 def test_an_exercise_after_an_endless_one_does_not_wait_again():
     mark = pytest.mark.exercise("hw9-2", after="hw9-1").mark
-    item = SimpleNamespace(
+    item: Any = SimpleNamespace(
         config=SimpleNamespace(stash={plugin.ENDLESS: {"hw9-1"}}),
         iter_markers=lambda name: [],
         get_closest_marker=lambda name: mark,
