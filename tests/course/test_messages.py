@@ -5,6 +5,7 @@ import sys
 from io import StringIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
