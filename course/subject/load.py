@@ -18,7 +18,8 @@ def use(tree: Path) -> None:
     """
     global _tree
     _tree = tree.resolve()
-    sys.path.insert(0, str(_tree))
+    if sys.path[0] != str(_tree):
+        sys.path[:] = [str(_tree), *(entry for entry in sys.path if entry != str(_tree))]
 
 
 def load(target: str) -> Any:
