@@ -15,6 +15,7 @@ import jupytext
 import pytest
 
 from course.check import registry
+from course.exercise import cells as checked_alone
 from course.process import ROOT, environment
 
 SOURCES = sorted((ROOT / "solutions" / "notebooks").glob("*.py"))
@@ -62,6 +63,16 @@ def run(code: str, path: Path, timeout: int) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         command, env=clean, cwd="/", capture_output=True, text=True, timeout=timeout
     )
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_course_check_sees_the_cells_that_jupytext_sees(path: Path) -> None:
+    code = [cell for cell in read(path.read_text()) if cell.kind == "code"]
+    ids = [f"{cell.check}-check" if cell.check else cell.exercise for cell in code]
+    alone = checked_alone.read(path)
+    # the first is the line that declares the file, which is no cell of the notebook
+    assert [cell.source for cell in alone[1:]] == [cell.source for cell in code]
+    assert [cell.id for cell in alone[1:]] == ids
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
