@@ -1,0 +1,75 @@
+# course: given
+"""What the upper rungs hand to their kernels, and which tiles a kernel runs with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+Sizes = tuple[int, int]  # bytes an element, largest head dimension
+
+
+def arguments_for(**tensors: Tensor) -> dict[str, Any]:
+    """Pointers, strides (elements) and lengths of q, k, v, o, under the names kernels give them.
+
+    Each is (seq, heads, d), or (seq, d): then its strides are those of a view with one head.
+    """
+    q, k = tensors["q"], tensors["k"]
+    d = q.shape[-1]
+    arguments: dict[str, Any] = {"seq_q": len(q), "seq_k": len(k), "head_dim": d}
+    arguments["BLOCK_D"] = max(16, triton.next_power_of_2(d))
+    for name, t in tensors.items():
+        view = t if t.ndim == 3 else t[:, None]
+        arguments[f"{name}_ptr"] = t
+        arguments |= {f"stride_{name}{dim}": s for dim, s in zip("shd", view.stride(), strict=True)}
+    return arguments
+
+
+def tuned(kernel: Any, choices: dict[Sizes, list[triton.Config]]) -> dict[Sizes, Any]:
+    """The kernel, autotuned over a list for each (bytes an element, largest head dimension)."""
+    key = ["seq_q", "seq_k", "head_dim", "IS_CAUSAL"]
+    return {sizes: triton.autotune(configs, key=key)(kernel) for sizes, configs in choices.items()}
+
+
+def launch(
+    kernel: Any,
+    tuned: dict[Sizes, Any],
+    grid: Callable[[dict[str, int]], tuple[int, ...]],
+    size: int,
+    fixed: dict[str, int],
+    **arguments: Any,
+) -> None:
+    """Launch with the fastest tiles of the list for ``size`` bytes an element, or with fixed ones.
+
+    To try a list takes a second or more for every new shape, so lengths below 1024 take the fixed
+    tiles; so do the interpreter, and chips before sm_80, whose products are made without tensor
+    cores: there a large tile takes minutes to compile, and spills.
+    """
+    q = arguments["q_ptr"]
+    seq = max(arguments["seq_q"], arguments["seq_k"])
+    if q.is_cuda and seq >= 1024 and torch.cuda.get_device_capability(q.device) >= (8, 0):
+        tuned[size, max(64, arguments["BLOCK_D"])][grid](**arguments)
+    else:
+        kernel[grid](**arguments, **fixed)
+
+
+def fixed_tiles(q: Tensor, row_bytes: int) -> dict[str, int]:
+    """Tiles that fit every chip, rows of ``row_bytes``; an interpreter likes them few and large."""
+    rows = 64
+    if q.is_cuda:
+        # before sm_80: 64 KB of shared memory, and registers that 64 x 64 products would fill
+        small = torch.cuda.get_device_capability(q.device) < (8, 0)
+        rows = 64 if row_bytes <= 256 and not small else 32 if row_bytes <= 512 else 16
+    # 8 warps: products without tensor cores fill the registers of 4 even at 32 x 32
+    return {"BLOCK_Q": rows, "BLOCK_K": rows, "num_warps": 8 if rows == 32 else 4, "num_stages": 1}
+
+
+def precision(q: Tensor) -> str:
+    """How ``tl.dot`` multiplies float32: TF32 only where PyTorch may use it too."""
+    if torch.get_float32_matmul_precision() != "highest":
+        return "tf32"
+    # three TF32 products keep float32's accuracy and, from sm_80 on, run on tensor cores
+    cores = q.is_cuda and torch.cuda.get_device_capability(q.device) >= (8, 0)
+    return "tf32x3" if cores else "ieee"

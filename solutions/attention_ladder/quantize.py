@@ -1,0 +1,114 @@
+# course: given
+"""Numbers in 8 bits, and the scales that bring them back: one pass over q, k or v.
+
+FP8 has two formats (Micikevicius et al., "FP8 Formats for Deep Learning", 2022). E4M3 has 3 bits of
+mantissa, so rounding changes a number by 1/16 of itself at most, and ends at 448; E5M2 has 2 bits,
+1/8, and ends at 57344. So that neither end is met, a block of numbers is divided by a scale of its
+own, its largest magnitude / the format's largest number.
+
+V is stored for its product. Hopper reads both operands of an FP8 product along the summed
+dimension, here the keys, so V is transposed. And a thread that holds the scores of two neighbouring
+keys must have four in a row to multiply weights: keys are stored in the order 0 1 8 9 2 3 10 11 4 5
+12 13 6 7 14 15, in which it has them, instead of trading weights between threads. FlashAttention-3
+(Shah et al., 2024), section 3.3, does the same.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from jaxtyping import Float
+from torch import Tensor
+
+BLOCK = 128  # rows that share a scale, unless asked otherwise
+FORMATS = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+@triton.jit
+def in_order_of_values(p, ROWS: tl.constexpr, KEYS: tl.constexpr):
+    """The columns of p (ROWS, KEYS) in the order in which ``values=True`` stores keys."""
+    # (.., upper half of 16, pair, one of the pair) -> (.., pair, upper half, one of the pair)
+    p = tl.permute(tl.reshape(p, (ROWS, KEYS // 16, 2, 4, 2)), (0, 1, 3, 2, 4))
+    return tl.reshape(p, (ROWS, KEYS))
+
+
+# fmt: off
+@triton.jit
+def _quantize_kernel(
+    x_ptr,  # (seq, heads, head_dim)
+    y_ptr,  # (heads, rows, BLOCK_D), or (heads, BLOCK_D, rows): FP8, contiguous
+    scale_ptr,  # (heads, scales)
+    stride_xs, stride_xh, stride_xd,  # elements
+    seq, head_dim, rows, scales,
+    LARGEST: tl.constexpr,  # of the format
+    PER_HEAD: tl.constexpr,  # scale_ptr holds the scales already, one a head
+    VALUES: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D: tl.constexpr,
+):
+    # fmt: on
+    block = tl.program_id(0)
+    head = tl.program_id(1).to(tl.int64)
+    i = block * ROWS + tl.arange(0, ROWS)
+    d = tl.arange(0, BLOCK_D)
+    x_ptrs = x_ptr + head * stride_xh + i[:, None].to(tl.int64) * stride_xs + d[None, :] * stride_xd
+    x = tl.load(x_ptrs, mask=(i[:, None] < seq) & (d[None, :] < head_dim), other=0.0).to(tl.float32)
+    if PER_HEAD:
+        scale = tl.load(scale_ptr + head)
+    else:
+        # nothing but zeros: any scale is right that can be divided by
+        scale = tl.maximum(tl.max(tl.abs(x)), 1e-30) / LARGEST
+        tl.store(scale_ptr + head * scales + block, scale)
+    y = (x / scale).to(y_ptr.dtype.element_ty)
+    y_ptr += head * rows * BLOCK_D
+    # rows past the end are stored too, as zeros: whoever reads the tiles needs no mask
+    if VALUES:
+        place = i // 16 * 16 + i // 2 % 4 * 4 + i // 8 % 2 * 2 + i % 2
+        tl.store(y_ptr + d[None, :] * rows + place[:, None], y)
+    else:
+        tl.store(y_ptr + i[:, None] * BLOCK_D + d[None, :], y)
+
+
+def quantize_fp8(
+    x: Float[Tensor, "seq *heads d"],
+    block: int | None = BLOCK,
+    dtype: torch.dtype = torch.float8_e4m3fn,
+    values: bool = False,
+) -> tuple[Float[Tensor, "heads rows d_padded"], Float[Tensor, "heads scales"]]:
+    """x in 8 bits and in tiles, and its scales: ``x`` is about ``y * scale``.
+
+    Args:
+        x: (seq, heads, d) or (seq, d), any strides.
+        block: rows that share a scale, a power of two from 16 on; None: all rows of a head do,
+            which takes a second pass over x.
+        values: y is (heads, d_padded, rows) instead of (heads, rows, d_padded), keys in the order
+            above.
+
+    Returns:
+        y of type ``dtype``, seq padded with zeros to whole blocks (of 128 if block is None), d to a
+        power of two from 32 on; scale (heads, blocks), float32, or (heads, 1).
+
+    Raises:
+        ValueError: names the argument and what it got.
+    """
+    if dtype not in FORMATS:
+        known = " or ".join(str(d).removeprefix("torch.") for d in FORMATS)
+        raise ValueError(f"dtype: expected {known}, got {dtype}")
+    if block is not None and (block < 16 or block & (block - 1)):
+        raise ValueError(f"block: expected None or a power of two from 16 on, got {block}")
+    view = x if x.ndim == 3 else x[:, None]
+    seq, heads, d = view.shape
+    ROWS, BLOCK_D = block or BLOCK, max(32, triton.next_power_of_2(d))
+    blocks = triton.cdiv(seq, ROWS)
+    rows = blocks * ROWS
+    shape = (heads, BLOCK_D, rows) if values else (heads, rows, BLOCK_D)
+    y = torch.empty(shape, dtype=dtype, device=x.device)
+    largest = torch.finfo(dtype).max
+    if block is None:
+        peak = torch.linalg.vector_norm(view, float("inf"), dim=(0, 2), dtype=torch.float32)
+        scale = peak.clamp(min=1e-30)[:, None] / largest
+    else:
+        scale = torch.empty(heads, blocks, dtype=torch.float32, device=x.device)
+    _quantize_kernel[(blocks, heads)](
+        view, y, scale, *view.stride(), seq, d, rows, blocks,
+        LARGEST=largest, PER_HEAD=block is None, VALUES=values, ROWS=ROWS, BLOCK_D=BLOCK_D,
+    )  # fmt: skip
+    return y, scale
