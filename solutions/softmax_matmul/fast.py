@@ -3,10 +3,10 @@
 
 What each step buys beside the homework's readable kernel:
 
-- out^T = V^T softmax(x)^T. Hopper's wgmma takes float32 operands from shared memory only with the
-  dimension summed over contiguous, and V lies the other way: V softmax-side, the compiler turns
-  every tile round through registers. Transposed, V^T is the operand that may come from registers,
-  and the exponentials, written by us, lie in shared memory as they are wanted;
+- out^T = V^T softmax(x)^T. Hopper's wgmma wants a float32 operand in shared memory with the
+  dimension that is summed over contiguous, and V lies the other way: as second operand every tile
+  of it is turned round through registers. The first operand may stay in registers, where order does
+  not matter: transposed, that is V, and the exponentials are written to shared memory as wanted;
 - tiles of 128 rows by 256 columns: x and V come from the L2 cache, and that is what bounds small
   tiles: each product of a tile of r x c reads (r + c) / (r c) numbers;
 - for float32 accuracy V and the exponentials are split into two TF32 numbers each by hand, three
