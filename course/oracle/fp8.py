@@ -5,8 +5,6 @@ to x (1 + e), |e| <= 2^-(p+1), down to its smallest normal number, and by half a
 subnormal numbers at most below that.
 """
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

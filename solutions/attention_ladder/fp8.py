@@ -3,16 +3,18 @@
 
 What changed since multihead:
 
-- Q, K and V are quantised first, a scale for every 128 rows: one more pass over them, counted in
-  the time. It also pads them, so the loads of the attention kernel need no mask.
-- Scores are multiplied by the scales of Q and K, which costs nothing: they were scaled anyway.
-- Weights lie between 0 and 1. Eight is added to their exponent before they are rounded, so that
-  they use the format's range; the sum of weights has the same factor, and the division removes it.
-- Each tile's product with V starts from 0 and is added to the rest in float32. Hopper's FP8
-  products keep 14 bits or so of a running sum (DeepSeek-V3 report, 2024, section 3.3.2).
-- With half the bytes, three stages of loads in flight fit.
+- Q, K and V are quantised first, a scale for each 128 rows: one more pass, counted in the time. It
+  pads them too, so the kernel below loads without masks.
+- Scores take the scales of Q and K, which costs nothing: they were scaled anyway.
+- Weights lie between 0 and 1. Eight is added to their exponent before they are rounded, to use the
+  format's range. Their sum has the same factor 256, and the division removes it.
+- A tile's product with V starts from 0 and is added up in float32. Hopper's FP8 products keep some
+  14 bits of a running sum (DeepSeek-V3 report, 2024, section 3.3.2).
+- Half the bytes leave room for three stages of loads in flight.
 
-What it costs is accuracy. Each number is rounded by 1/16 of itself at most in E4M3. TODO
+E4M3 rounds each of Q, K, V and the weights by 1/16 of itself at most. Four independent errors of
+that size are 1/8 together: the bound against float64 in the root mean square, for normal inputs.
+PyTorch with these 8-bit numbers has 0.055 at 4096 keys, d 64; E5M2 0.11, of 1/4; float16 0.0007.
 """
 
 import math
@@ -24,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attention_ladder.inputs import check_chip, check_inputs
-from attention_ladder.launch import launch, tuned
+from attention_ladder.launch import config, launch, tuned
 from attention_ladder.quantize import BLOCK, in_order_of_values, quantize_fp8
 
 
@@ -33,13 +35,12 @@ from attention_ladder.quantize import BLOCK, in_order_of_values, quantize_fp8
 def _attention_fp8_kernel(
     q_ptr, k_ptr,  # (heads, rows_q, BLOCK_D), (heads, rows_k, BLOCK_D): FP8, padded with zeros
     v_ptr,  # (heads, BLOCK_D, rows_k): the same, transposed
-    q_scale_ptr, k_scale_ptr, v_scale_ptr,  # (heads, rows / block): float32
-    o_ptr,  # (seq_q, heads, head_dim)
-    stride_os, stride_oh, stride_od,  # elements
+    q_scale_ptr, k_scale_ptr, v_scale_ptr,  # (heads, rows / SCALED): float32
+    o_ptr,  # (seq_q, heads, head_dim), contiguous
     seq_q, seq_k, head_dim, rows_q, rows_k,
-    block_q, block_k,  # rows that share a scale: whole tiles
     scale_log2,  # log2(e) / sqrt(head_dim)
     IS_CAUSAL: tl.constexpr,
+    SCALED: tl.constexpr,  # rows that share a scale: whole tiles
     BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
     # fmt: on
@@ -55,9 +56,9 @@ def _attention_fp8_kernel(
     v_tile = d[:, None] * rows_k + j[None, :]
     SHIFT: tl.constexpr = 8.0  # weights become 0 to 256: all digits of E4M3 down to 2^-14
     ### BEGIN SOLUTION nb06-8 products in FP8
-    q_factor = tl.load(q_scale_ptr + head * (rows_q // block_q) + start_q // block_q) * scale_log2
-    k_scale_ptr += head * (rows_k // block_k)
-    v_scale_ptr += head * (rows_k // block_k)
+    q_factor = tl.load(q_scale_ptr + head * (rows_q // SCALED) + start_q // SCALED) * scale_log2
+    k_scale_ptr += head * (rows_k // SCALED)
+    v_scale_ptr += head * (rows_k // SCALED)
     end = seq_k
     unmasked = seq_k // BLOCK_K * BLOCK_K
     if IS_CAUSAL:
@@ -69,7 +70,7 @@ def _attention_fp8_kernel(
     for MASKED in tl.static_range(2):
         first, last = (unmasked, end) if MASKED else (0, unmasked)
         for start in range(first, last, BLOCK_K):
-            factor = q_factor * tl.load(k_scale_ptr + start // block_k)
+            factor = q_factor * tl.load(k_scale_ptr + start // SCALED)
             k = tl.load(k_ptr + k_tile)
             s = tl.dot(q, k.T)
             if MASKED:
@@ -82,29 +83,23 @@ def _attention_fp8_kernel(
             p = tl.exp2(s * factor - (m_new[:, None] - SHIFT))
             l = l * alpha + tl.sum(p, 1)
             v = tl.load(v_ptr + v_tile)
-            v_scale = tl.load(v_scale_ptr + start // block_k)
+            v_scale = tl.load(v_scale_ptr + start // SCALED)
             p = in_order_of_values(p, BLOCK_Q, BLOCK_K).to(v.dtype)
             acc = acc * alpha[:, None] + tl.dot(p, v.T) * v_scale
             m = m_new
             k_ptr += BLOCK_K * BLOCK_D
             v_ptr += BLOCK_K
-    # l is a sum of the same multiples of 256, so they cancel
     o = acc / l[:, None]
     ### END SOLUTION
-    o_ptrs = o_ptr + head * stride_oh + i[:, None].to(tl.int64) * stride_os + d[None, :] * stride_od
-    tl.store(o_ptrs, o, mask=(i[:, None] < seq_q) & (d[None, :] < head_dim))
-
-
-def _config(BLOCK_Q: int, BLOCK_K: int, warps: int, stages: int) -> triton.Config:
-    blocks = {"BLOCK_Q": BLOCK_Q, "BLOCK_K": BLOCK_K}
-    return triton.Config(blocks, num_warps=warps, num_stages=stages)
+    o_row = (i[:, None].to(tl.int64) * tl.num_programs(1) + head) * head_dim
+    tl.store(o_ptr + o_row + d[None, :], o, mask=(i[:, None] < seq_q) & (d[None, :] < head_dim))
 
 
 # fmt: off
 _TILES = {  # queries, keys, warps, stages
-    (1, 64): [_config(64, 128, 4, 3), _config(128, 128, 8, 3), _config(128, 64, 4, 3)],
-    (1, 128): [_config(128, 128, 8, 3), _config(128, 64, 8, 3), _config(64, 64, 4, 3)],
-    (1, 256): [_config(64, 64, 8, 3), _config(64, 32, 8, 3)],
+    (1, 64): [config(64, 128, 4, 3), config(128, 128, 8, 3), config(128, 64, 4, 3)],
+    (1, 128): [config(128, 128, 8, 3), config(128, 64, 8, 3), config(64, 64, 4, 3)],
+    (1, 256): [config(64, 64, 8, 3), config(64, 32, 8, 3)],
 }
 # fmt: on
 _TUNED = tuned(_attention_fp8_kernel, _TILES)
@@ -121,38 +116,27 @@ def attention(
 ) -> Float[Tensor, "seq_q *heads d"]:
     """``softmax(q k^T / sqrt(d)) v`` in FP8; causal hides key j from query i if j > i.
 
-    (seq, heads, d) or (seq, d); the result has q's dtype. Memory: the output and q, k, v in 8 bits.
-
-    Args:
-        block: rows that share a scale, a power of two from 128 on; None: all rows of a head.
-        dtype: of what is multiplied, torch.float8_e4m3fn or torch.float8_e5m2.
+    The result has q's dtype. Memory: it, and 8-bit q, k, v. block, dtype: see ``quantize_fp8``.
 
     Raises:
-        ValueError: wrong shape, dtype or device, or a GPU before sm_89; names the argument and what
-            it got.
+        ValueError: wrong input, or a GPU before sm_89; names the argument and what it got.
     """
     check_inputs(q, k, v, heads=True)
-    if block is not None and block < BLOCK:
-        raise ValueError(f"block: expected None or a power of two from {BLOCK} on, got {block}")
     check_chip(q, (8, 9), "an FP8 product")
     q8, q_scale = quantize_fp8(q, block, dtype)
     k8, k_scale = quantize_fp8(k, block, dtype)
     v8, v_scale = quantize_fp8(v, block, dtype, values=True)
     o = torch.empty_like(q, memory_format=torch.contiguous_format)
-    view = o if o.ndim == 3 else o[:, None]
-    rows_q, rows_k, BLOCK_D = q8.shape[1], *k8.shape[1:]
 
     def grid(meta: dict[str, int]) -> tuple[int, int]:
         return triton.cdiv(len(q), meta["BLOCK_Q"]), len(q8)
 
     launch(
-        _attention_fp8_kernel, _TUNED, grid, 1, _FIXED,
-        q_ptr=q8, k_ptr=k8, v_ptr=v8,
-        q_scale_ptr=q_scale, k_scale_ptr=k_scale, v_scale_ptr=v_scale, o_ptr=o,
-        **{f"stride_o{dim}": s for dim, s in zip("shd", view.stride(), strict=True)},
-        seq_q=len(q), seq_k=len(k), head_dim=q.shape[-1], rows_q=rows_q, rows_k=rows_k,
-        block_q=block or rows_q, block_k=block or rows_k,
-        scale_log2=math.log2(math.e) / math.sqrt(q.shape[-1]), IS_CAUSAL=is_causal, BLOCK_D=BLOCK_D,
+        _attention_fp8_kernel, _TUNED, grid, 1, _FIXED, q_ptr=q8, k_ptr=k8, v_ptr=v8, o_ptr=o,
+        q_scale_ptr=q_scale, k_scale_ptr=k_scale, v_scale_ptr=v_scale,
+        seq_q=len(q), seq_k=len(k), head_dim=q.shape[-1], rows_q=q8.shape[1], rows_k=k8.shape[1],
+        scale_log2=math.log2(math.e) / math.sqrt(q.shape[-1]), IS_CAUSAL=is_causal,
+        SCALED=BLOCK, BLOCK_D=q8.shape[2],
     )  # fmt: skip
     return o
 

@@ -27,6 +27,14 @@ def arguments_for(**tensors: Tensor) -> dict[str, Any]:
     return arguments
 
 
+def config(
+    BLOCK_Q: int, BLOCK_K: int, num_warps: int, num_stages: int, **blocks: int
+) -> triton.Config:
+    """One choice of tiles to try."""
+    tiles = {"BLOCK_Q": BLOCK_Q, "BLOCK_K": BLOCK_K, **blocks}
+    return triton.Config(tiles, num_warps=num_warps, num_stages=num_stages)
+
+
 def tuned(kernel: Any, choices: dict[Sizes, list[triton.Config]]) -> dict[Sizes, Any]:
     """The kernel, autotuned over a list for each (bytes an element, largest head dimension)."""
     key = ["seq_q", "seq_k", "head_dim", "IS_CAUSAL"]

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attention_ladder.inputs import check_inputs
-from attention_ladder.launch import arguments_for, fixed_tiles, launch, precision, tuned
+from attention_ladder.launch import arguments_for, config, fixed_tiles, launch, precision, tuned
 
 
 # fmt: off
@@ -92,19 +92,14 @@ def _attention_multihead_kernel(
     ### END SOLUTION
 
 
-def _config(BLOCK_Q: int, BLOCK_K: int, warps: int, stages: int) -> triton.Config:
-    blocks = {"BLOCK_Q": BLOCK_Q, "BLOCK_K": BLOCK_K}
-    return triton.Config(blocks, num_warps=warps, num_stages=stages)
-
-
 # fmt: off
 _TILES = {  # queries, keys, warps, stages
-    (2, 64): [_config(128, 64, 4, 3), _config(64, 128, 4, 3), _config(64, 64, 4, 2)],
-    (2, 128): [_config(128, 64, 8, 2), _config(128, 64, 4, 2), _config(64, 64, 4, 2)],
-    (2, 256): [_config(64, 64, 8, 2), _config(64, 32, 4, 2), _config(32, 32, 4, 1)],
-    (4, 64): [_config(128, 64, 8, 2), _config(64, 64, 4, 2), _config(32, 32, 4, 1)],
-    (4, 128): [_config(32, 32, 8, 1), _config(16, 32, 4, 1)],
-    (4, 256): [_config(16, 16, 4, 1)],
+    (2, 64): [config(128, 64, 4, 3), config(64, 128, 4, 3), config(64, 64, 4, 2)],
+    (2, 128): [config(128, 64, 8, 2), config(128, 64, 4, 2), config(64, 64, 4, 2)],
+    (2, 256): [config(64, 64, 8, 2), config(64, 32, 4, 2), config(32, 32, 4, 1)],
+    (4, 64): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
+    (4, 128): [config(32, 32, 8, 1), config(16, 32, 4, 1)],
+    (4, 256): [config(16, 16, 4, 1)],
 }
 # fmt: on
 _TUNED = tuned(_attention_multihead_kernel, _TILES)

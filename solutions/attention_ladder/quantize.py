@@ -19,13 +19,13 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-BLOCK = 128  # rows that share a scale, unless asked otherwise
+BLOCK = 128  # rows that share a scale
 FORMATS = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 @triton.jit
 def in_order_of_values(p, ROWS: tl.constexpr, KEYS: tl.constexpr):
-    """The columns of p (ROWS, KEYS) in the order in which ``values=True`` stores keys."""
+    """The columns of p (ROWS, KEYS) in the order above."""
     # (.., upper half of 16, pair, one of the pair) -> (.., pair, upper half, one of the pair)
     p = tl.permute(tl.reshape(p, (ROWS, KEYS // 16, 2, 4, 2)), (0, 1, 3, 2, 4))
     return tl.reshape(p, (ROWS, KEYS))
@@ -36,11 +36,11 @@ def in_order_of_values(p, ROWS: tl.constexpr, KEYS: tl.constexpr):
 def _quantize_kernel(
     x_ptr,  # (seq, heads, head_dim)
     y_ptr,  # (heads, rows, BLOCK_D), or (heads, BLOCK_D, rows): FP8, contiguous
-    scale_ptr,  # (heads, scales)
+    scale_ptr,  # (heads, rows / ROWS)
     stride_xs, stride_xh, stride_xd,  # elements
-    seq, head_dim, rows, scales,
+    seq, head_dim, rows,
     LARGEST: tl.constexpr,  # of the format
-    PER_HEAD: tl.constexpr,  # scale_ptr holds the scales already, one a head
+    PER_HEAD: tl.constexpr,  # scale_ptr holds the scales already
     VALUES: tl.constexpr,
     ROWS: tl.constexpr, BLOCK_D: tl.constexpr,
 ):
@@ -51,18 +51,19 @@ def _quantize_kernel(
     d = tl.arange(0, BLOCK_D)
     x_ptrs = x_ptr + head * stride_xh + i[:, None].to(tl.int64) * stride_xs + d[None, :] * stride_xd
     x = tl.load(x_ptrs, mask=(i[:, None] < seq) & (d[None, :] < head_dim), other=0.0).to(tl.float32)
+    scale_ptr += head * tl.num_programs(0) + block
     if PER_HEAD:
-        scale = tl.load(scale_ptr + head)
+        scale = tl.load(scale_ptr)
     else:
         # nothing but zeros: any scale is right that can be divided by
         scale = tl.maximum(tl.max(tl.abs(x)), 1e-30) / LARGEST
-        tl.store(scale_ptr + head * scales + block, scale)
+        tl.store(scale_ptr, scale)
     y = (x / scale).to(y_ptr.dtype.element_ty)
     y_ptr += head * rows * BLOCK_D
     # rows past the end are stored too, as zeros: whoever reads the tiles needs no mask
     if VALUES:
-        place = i // 16 * 16 + i // 2 % 4 * 4 + i // 8 % 2 * 2 + i % 2
-        tl.store(y_ptr + d[None, :] * rows + place[:, None], y)
+        y = in_order_of_values(y.T, BLOCK_D, ROWS)
+        tl.store(y_ptr + d[:, None] * rows + i[None, :], y)
     else:
         tl.store(y_ptr + i[:, None] * BLOCK_D + d[None, :], y)
 
@@ -77,14 +78,13 @@ def quantize_fp8(
 
     Args:
         x: (seq, heads, d) or (seq, d), any strides.
-        block: rows that share a scale, a power of two from 16 on; None: all rows of a head do,
-            which takes a second pass over x.
+        block: rows that share a scale, 128; None: all rows of a head do, for which x is read twice.
         values: y is (heads, d_padded, rows) instead of (heads, rows, d_padded), keys in the order
             above.
 
     Returns:
-        y of type ``dtype``, seq padded with zeros to whole blocks (of 128 if block is None), d to a
-        power of two from 32 on; scale (heads, blocks), float32, or (heads, 1).
+        y of type ``dtype``, seq padded with zeros to a multiple of 128, d to a power of two from 32
+        on; scale (heads, rows / 128), float32, the same all along a head if block is None.
 
     Raises:
         ValueError: names the argument and what it got.
@@ -92,23 +92,23 @@ def quantize_fp8(
     if dtype not in FORMATS:
         known = " or ".join(str(d).removeprefix("torch.") for d in FORMATS)
         raise ValueError(f"dtype: expected {known}, got {dtype}")
-    if block is not None and (block < 16 or block & (block - 1)):
-        raise ValueError(f"block: expected None or a power of two from 16 on, got {block}")
+    if block not in (None, BLOCK):
+        raise ValueError(f"block: expected {BLOCK} or None, got {block}")
     view = x if x.ndim == 3 else x[:, None]
     seq, heads, d = view.shape
-    ROWS, BLOCK_D = block or BLOCK, max(32, triton.next_power_of_2(d))
-    blocks = triton.cdiv(seq, ROWS)
-    rows = blocks * ROWS
+    blocks, BLOCK_D = triton.cdiv(seq, BLOCK), max(32, triton.next_power_of_2(d))
+    rows = blocks * BLOCK
     shape = (heads, BLOCK_D, rows) if values else (heads, rows, BLOCK_D)
     y = torch.empty(shape, dtype=dtype, device=x.device)
     largest = torch.finfo(dtype).max
     if block is None:
         peak = torch.linalg.vector_norm(view, float("inf"), dim=(0, 2), dtype=torch.float32)
-        scale = peak.clamp(min=1e-30)[:, None] / largest
+        scale = (peak.clamp(min=1e-30) / largest)[:, None].repeat(1, blocks)
     else:
         scale = torch.empty(heads, blocks, dtype=torch.float32, device=x.device)
     _quantize_kernel[(blocks, heads)](
-        view, y, scale, *view.stride(), seq, d, rows, blocks,
-        LARGEST=largest, PER_HEAD=block is None, VALUES=values, ROWS=ROWS, BLOCK_D=BLOCK_D,
+        view, y, scale, *view.stride(), seq, d, rows,
+        LARGEST=largest, PER_HEAD=block is None, VALUES=values, ROWS=BLOCK, BLOCK_D=BLOCK_D,
+        num_warps=BLOCK * BLOCK_D // 2048,
     )  # fmt: skip
     return y, scale

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attention_ladder.inputs import check_inputs
-from attention_ladder.launch import arguments_for, fixed_tiles, launch, precision, tuned
+from attention_ladder.launch import arguments_for, config, fixed_tiles, launch, precision, tuned
 
 
 # fmt: off
@@ -90,16 +90,14 @@ def _attention_tiled_kernel(
     ### END SOLUTION
 
 
-def _config(BLOCK_Q: int, BLOCK_K: int, BLOCK_V: int, warps: int, stages: int) -> triton.Config:
-    blocks = {"BLOCK_Q": BLOCK_Q, "BLOCK_K": BLOCK_K, "BLOCK_V": BLOCK_V}
-    return triton.Config(blocks, num_warps=warps, num_stages=stages)
-
-
 # fmt: off
-_TILES = {  # queries, keys, features, warps, stages
-    (4, 64): [_config(128, 64, 64, 8, 2), _config(64, 64, 64, 4, 2), _config(64, 32, 32, 4, 2)],
-    (4, 128): [_config(64, 32, 64, 8, 2), _config(32, 32, 64, 4, 2), _config(32, 32, 128, 8, 1)],
-    (4, 256): [_config(32, 32, 64, 8, 1), _config(16, 32, 128, 8, 1), _config(16, 16, 64, 4, 1)],
+_TILES = {  # queries, keys, warps, stages, features
+    (4, 64): [config(128, 64, 8, 2, BLOCK_V=64), config(64, 64, 4, 2, BLOCK_V=64),
+              config(64, 32, 4, 2, BLOCK_V=32)],
+    (4, 128): [config(64, 32, 8, 2, BLOCK_V=64), config(32, 32, 4, 2, BLOCK_V=64),
+               config(32, 32, 8, 1, BLOCK_V=128)],
+    (4, 256): [config(32, 32, 8, 1, BLOCK_V=64), config(16, 32, 8, 1, BLOCK_V=128),
+               config(16, 16, 4, 1, BLOCK_V=64)],
 }
 # fmt: on
 _TUNED = tuned(_attention_tiled_kernel, _TILES)
