@@ -1,75 +1,26 @@
-"""Checks of notebook 03: the rungs, read anew from their files, and the counts beside them.
-
-A rung runs in a process of its own, so that a store without a mask ends that and not the notebook.
-"""
+"""Checks of notebook 03: the rungs, read anew from their files, and the counts beside them."""
 
 import contextlib
-import importlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from course.check.case import case
-from course.check.close import assert_matches
 from course.check.counted import assert_counted
-from course.check.fresh import Guarded, surrounded
+from course.check.fresh import surrounded
 from course.check.registry import checker
+from course.check.rungs import Rung, assert_writes_only_its_output
 from course.device import prepare
-from course.oracle.attention import attention as oracle
-from course.subject import Child
 
 
 def _random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-class _Rung:
-    """A rung in a child process, which reads its file as it is now."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        package = importlib.import_module("attention_ladder")
-        self._child = Child(Path(package.__path__[0]).parent)
-
-    def judge(self, q: Tensor, k: Tensor, v: Tensor, what: str) -> None:
-        for is_causal in (False, True):
-            shape = f"seq_q={len(q)}, seq_k={len(k)}, d={q.shape[1]}"
-            inputs = f"{shape}{what}{', causal' if is_causal else ''}"
-            reply = self._child.call(f"attention_ladder.{self.name}:attention", q, k, v, is_causal)
-            with case(inputs):
-                assert_matches("o", reply.output, oracle, q, k, v, is_causal)
-        assert reply.kernels, f"{self.name} launched no kernel"
-        assert not reply.torch_ops, (
-            f"{self.name} let PyTorch compute {reply.torch_ops[0]}; the kernel should do it all"
-        )
-
-    def close(self) -> None:
-        self._child.close()
-
-
-class _fenced(TorchFunctionMode):
-    """Inside it, the memory that is handed out lies between two red zones."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.outputs: list[Guarded] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is not torch.empty_like:
-            return result
-        self.outputs.append(Guarded(*result.shape, dtype=result.dtype))
-        return self.outputs[-1].tensor
-
-
 def _all_inputs(name: str) -> None:
     """First what cannot hurt the notebook, then that a rung writes nowhere but into its output."""
     device = prepare().device
-    with contextlib.closing(_Rung(name)) as rung:
+    with contextlib.closing(Rung(name)) as rung:
         for seq_q, seq_k, d in ((1, 1, 16), (4, 8, 32), (7, 3, 16), (3, 11, 40)):
             q, k, v = (
                 surrounded(_random(n, d, seed=s)) for s, n in enumerate((seq_q, seq_k, seq_k))
@@ -82,18 +33,8 @@ def _all_inputs(name: str) -> None:
         rung.judge(q, k, v, ", strided")
         q, k, v = (_random(6, 16, seed=s, dtype=torch.float16).to(device) for s in range(3))
         rung.judge(q, k, v, ", float16")
-    attention = _reloaded(name)
     q, k, v = (surrounded(_random(3, 40, seed=s)) for s in range(3))
-    with _fenced() as fenced:
-        attention(q, k, v, False)
-    for output in fenced.outputs:
-        output.check("o (seq_q=3, seq_k=3, d=40)")
-
-
-def _reloaded(name: str) -> Callable[..., Tensor]:
-    """The rung as its file says now, for the cells that follow."""
-    module = importlib.import_module(f"attention_ladder.{name}")
-    return importlib.reload(module).attention
+    assert_writes_only_its_output(name, q, k, v, what="seq_q=3, seq_k=3, d=40")
 
 
 @checker("nb03-1")

@@ -1,6 +1,6 @@
 """One compiled kernel, and what its numbers mean in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Row:
         shared_bytes: of shared memory a program uses.
         tensor_cores: the instruction used: "mma", "wgmma", "tcgen05", or "".
         problem: why it cannot run on this chip, in words; "" if it can.
+        instructions: how often each PTX instruction stands in the kernel ("ex2.approx.f32": 32).
     """
 
     kernel: str
@@ -52,6 +53,11 @@ class Row:
     shared_bytes: int = 0
     tensor_cores: str = ""
     problem: str = ""
+    instructions: dict[str, int] = field(default_factory=dict, repr=False)
+
+    def count(self, *beginnings: str) -> int:
+        """How many instructions begin with one of these: ``row.count("ld.global", "ex2")``."""
+        return sum(n for name, n in self.instructions.items() if name.startswith(beginnings))
 
     @property
     def where(self) -> str:

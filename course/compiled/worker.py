@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -28,6 +29,8 @@ from course.compiled.cases import Case, case_from_json
 from course.compiled.row import CHIPS, Row
 from course.subject.load import load
 
+# a line of PTX: an optional predicate, then the instruction
+_INSTRUCTION = re.compile(r"^\s+(?:@!?%\w+\s+)?([a-z][\w.:]*\w)[^\S\n]+[^\n]*;", re.MULTILINE)
 _TENSOR_CORES = {"mma.sync": "mma", "wgmma.mma_async": "wgmma", "tcgen05.mma": "tcgen05"}
 
 
@@ -118,6 +121,7 @@ class _Recorder:
             shared_bytes=used,
             tensor_cores=next((n for i, n in _TENSOR_CORES.items() if i in built.asm["ptx"]), ""),
             problem=problem,
+            instructions=dict(Counter(_INSTRUCTION.findall(built.asm["ptx"]))),
         )
         self._emit(row)
 

@@ -1,0 +1,991 @@
+# course: exercise
+# %% [markdown]
+# # 06 · As fast as the hardware
+#
+# **Your kernel is right. What still stands between it and the speed of the machine?**
+#
+# About 2 hours and a half · 8 exercises · 20 points. No GPU needed: what can be counted, compiled
+# or simulated runs here, and what only a GPU can say was measured on one and is shown with its
+# name.
+#
+# Three exercises are solved in files of `attention_ladder/`: `tiled.py`, `multihead.py` and
+# `fp8.py`. The check cells read them anew every time. Before: notebooks 03 and 05.
+
+# %%
+import course.notebook
+
+# %% [markdown]
+# The points are for practice: they tell you how far you are. They are no part of the homework
+# mark, unless your instructor collects notebooks.
+#
+# Each section is an experiment: a question, what to expect, what comes out. Guess before you run.
+
+# %%
+import heapq
+import math
+import statistics
+
+import pandas as pd
+import torch
+import triton
+import triton.language as tl
+
+from attention_ladder import tiled
+from course.bench.clock import CudaClock
+from course.check import nb06_experiments as lab
+from course.check.nb06_traffic import bytes_asked_for
+from course.check.rungs import tree
+from course.compiled import Case, compile_all
+from course.notebook import DEVICE, INTERPRETED, check
+from course.pictures import committed, fp8
+from course.pictures import performance as pictures
+
+# %% [markdown]
+# Numbers that were measured come from `docs/performance/`, with the GPU and the versions they were
+# measured with. What is not measured yet says so.
+
+# %% [markdown]
+# ## 1. What attention has to move
+#
+# A GPU has little fast memory (registers and shared memory) and much slow memory (HBM). Let one
+# multiprocessor's fast memory hold $M$ numbers. How many numbers go back and forth?
+#
+# **Plain attention** writes $S$, reads it, writes $P$, reads it: $\Theta(N d + N^2)$.
+#
+# **FlashAttention** keeps a tile of $B$ queries in fast memory and lets all keys and values come
+# by. There are $N/B$ such tiles, and $K$ and $V$ have $2 N d$ numbers, so $2 N^2 d / B$ come in. A
+# tile, its sums, keys and values must fit: about $4 B d \le M$. Put the largest $B$ in:
+
+# %% [markdown]
+# $$ \frac{2 N^2 d}{B} = \frac{8 N^2 d^2}{M} = \Theta\!\left(\frac{N^2 d^2}{M}\right) $$
+#
+# For $d$ = 64 to 128, $d^2$ is several times smaller than $M$ (tens of thousands of numbers), so
+# this is less than $N^2$. (Dao et al., *FlashAttention*, 2022, theorem 2; proposition 3: no exact
+# algorithm does better for every $M$. That memory itself can be $O(N)$: Rabe and Staats, 2021.)
+
+# %%
+pictures.moved()
+
+# %% [markdown]
+# ### nb06-1 Bytes, exactly &nbsp; · &nbsp; 15 min
+# One head, `N` queries and keys, `size` bytes a number. **Write**
+#
+# - `naive_bytes(N, d, size)`: read $Q, K$, write $S$, read $S$, write $P$, read $P, V$, write $O$;
+# - `flash_bytes(N, d, BLOCK_Q, BLOCK_K, size, is_causal)`: $Q$ is read and $O$ written once; each
+#   tile of queries reads $K$ and $V$ from the start to the end of the last tile of keys it visits.
+#   Causal tiles of keys that no query of the tile sees are not visited.
+#
+# `N` need not be a multiple of anything. Rows that do not exist are masked and cost nothing.
+
+
+# %% exercise="nb06-1" points=2
+def naive_bytes(N: int, d: int, size: int = 2) -> int:
+    # about 1 line
+    ### BEGIN SOLUTION nb06-1 two matrices, out and in
+    return size * (4 * N * N + 4 * N * d)
+    ### END SOLUTION
+
+
+def flash_bytes(
+    N: int, d: int, BLOCK_Q: int, BLOCK_K: int, size: int = 2, is_causal: bool = False
+) -> int:
+    # about 7 lines
+    ### BEGIN SOLUTION nb06-1 K and V once for each tile of queries
+    rows = 0
+    for q_start in range(0, N, BLOCK_Q):
+        end = q_start + BLOCK_Q if is_causal else N
+        rows += min(N, triton.cdiv(end, BLOCK_K) * BLOCK_K)
+    return size * (2 * N * d + 2 * rows * d)
+    ### END SOLUTION
+
+
+# %% check="nb06-1"
+check("nb06-1", naive_bytes, flash_bytes)
+
+# %% [markdown]
+# <details><summary>naive_bytes is off by one N × N</summary>
+#
+# $S$ is written and read, $P$ is written and read. $Q$, $K$, $V$, $O$ pass once each.
+# </details>
+#
+# <details><summary>Lengths that fit are right, others too large</summary>
+#
+# The last tile of keys ends where the sequence ends: `min(N, ...)`. And the last tile of queries is
+# a tile, however few queries it has.
+# </details>
+
+# %% [markdown]
+# <details><summary>Plain is right, causal too small</summary>
+#
+# A tile of queries that starts at `q_start` sees keys below `q_start + BLOCK_Q`; the tile of keys
+# in which that falls is read whole, so round up to whole tiles of `BLOCK_K`.
+# </details>
+
+# %%
+lengths = [1024, 4096, 16384, 65536]
+counted = {"plain": [naive_bytes(N, 64) for N in lengths]}
+for BLOCK_Q in (64, 256):
+    counted[f"tiles of {BLOCK_Q} queries"] = [flash_bytes(N, 64, BLOCK_Q, 64) for N in lengths]
+counted["256 queries, causal"] = [flash_bytes(N, 64, 256, 64, 2, True) for N in lengths]
+counted["Q, K, V, O once: no less is possible"] = [8 * N * 64 for N in lengths]
+pictures.io(lengths, counted)
+
+# %% [markdown]
+# Both grow with $N^2$. A tile of 64 queries moves half of what plain attention moves, one of 256 an
+# eighth; one of 32 would gain nothing. Is that all FlashAttention is about? Hold the bytes against
+# time: at the bandwidth of a copy, how long would they take?
+
+
+# %%
+committed.beside_bytes(
+    {"naive": lambda N: naive_bytes(N, 64), "flash_triton": lambda N: flash_bytes(N, 64, 128, 64)}
+)
+
+# %% [markdown]
+# Plain attention takes at least twice as long as its bytes: PyTorch scales the scores in a pass of
+# its own, and launches one kernel after the other. FlashAttention takes *longer than its bytes
+# too*, and here they are not even an honest bill: programs that run side by side walk over the same
+# $K$ and $V$, and the L2 cache answers most of them. So memory does not hold it back any more.
+# Something else does.
+#
+# **Checkpoint.** Twice as many queries a tile: what happens to the bytes? And twice as many keys?
+#
+# <details><summary>Answer</summary>
+#
+# Half of them; nothing (but for the rounding along the diagonal).
+# </details>
+
+# %% [markdown]
+# ## 2. A tile of queries: the ladder's fourth rung
+#
+# Notebook 03 ended with a wish: a block of queries, so that a key serves many. Now you write it as
+# a rung of the ladder. With one head there are few tiles of queries, fewer than the GPU has
+# multiprocessors, and in float32 the accumulator fills the registers. So this rung cuts the
+# *output's features* into tiles as well: a grid of two dimensions.
+
+# %%
+pictures.grid_2d()
+
+# %% [markdown]
+# ### nb06-2 Tiles of queries, keys and features &nbsp; · &nbsp; 25 min
+# **Write**, in `attention_ladder/tiled.py`, the body of `_attention_tiled_kernel` (about 30 lines).
+# Program $(i, f)$ takes `BLOCK_Q` queries and `BLOCK_V` features. It loads its queries once (all
+# of $d$), then for each tile of keys:
+#
+# $$ s = q k^\top / \sqrt d, \quad m' = \max(m, \max_j s_j), \quad
+#    \text{acc}' = e^{m - m'} \text{acc} + e^{s - m'} v_f $$
+#
+# `q: (seq_q, heads, d)`, `k, v: (seq_k, heads, d)`, any strides, float32 sums. The pointers already
+# stand on this head. Both products are `tl.dot(..., input_precision=PRECISION)`.
+
+# %% check="nb06-2" points=2
+check("nb06-2")
+
+# %% [markdown]
+# <details><summary>Right for one tile of features, wrong for d = 96</summary>
+#
+# `v` and `o` are loaded and stored at features `f`, `q` and `k` at all of `d`. Each needs its own
+# mask against `head_dim`.
+# </details>
+#
+# <details><summary>Right where seq_k fits the tiles, else too small</summary>
+#
+# Keys that do not exist have score 0, and $e^{0 - m}$ is not nothing: $-\infty$ in their place.
+# </details>
+
+# %% [markdown]
+# <details><summary>Scores around -120 give NaN or 0</summary>
+#
+# Start `m` at $-\infty$, not at 0.
+# </details>
+#
+# <details><summary>"Python itself died"</summary>
+#
+# The store needs a mask of queries *and* features.
+# </details>
+
+# %% [markdown]
+# Now the experiment: what did your kernel really ask memory for? The interpreter sees every load
+# and store. Does it agree with your formula?
+
+# %%
+for N, d in ((128, 32), (100, 32), (128, 128)):
+    q, k, v = torch.randn(3, N, d, device=DEVICE)
+    asked = bytes_asked_for(lambda q=q, k=k, v=v: tiled.attention(q, k, v))
+    if asked is None:
+        print("Kernels are compiled here, and nobody counts (TRITON_INTERPRET=1 would).")
+        break
+    formula = flash_bytes(N, d, 64, 64, 4)
+    print(f"N = {N}, d = {d:3}: loaded {asked[0]:,}, stored {asked[1]:,}; formula {formula:,}")
+
+# %% [markdown]
+# The first two agree to the byte. At $d$ = 128 the rung reads more: two programs share the same
+# queries, so $Q$ and $K$ come twice, and every score is *computed* twice. That is the price of
+# tiles of features; a rung with 16-bit tiles will not need them.
+#
+# **Checkpoint.** Per score, one program with $d$ = 128 in two feature tiles does $2d$ flops for
+# $q k^\top$ and $d$ for its half of $P V$. How much more work than without feature tiles is done?
+#
+# <details><summary>Answer</summary>
+#
+# $2 \cdot 3d = 6d$ against $4d$: half as much again, and twice the exponentials.
+# </details>
+
+# %% [markdown]
+# ## 3. Arithmetic intensity, and the roof
+#
+# A kernel that does $F$ flops and must move $b$ bytes takes at least $F / \text{peak}$ and at least
+# $b / \text{bandwidth}$. So its speed is at most
+#
+# $$ \min\!\left(\text{peak},\; \frac{F}{b} \cdot \text{bandwidth}\right) $$
+#
+# $F / b$ is the *arithmetic intensity*, and the formula drawn is the *roofline* (Williams, Waterman
+# and Patterson, 2009). Left of the ridge memory decides, right of it arithmetic.
+
+# %% [markdown]
+# ### nb06-3 Which roof? &nbsp; · &nbsp; 12 min
+# **Write** four functions that return `(flops, bytes)`, counting only what *must* move: each input
+# once, each output once.
+#
+# - `copy(n, size)`: n numbers, no flops;
+# - `softmax(rows, columns, size)`: 5 flops a number (max, subtract, exp, add, divide);
+# - `matmul(M, N, K, size)`: $(M, K)$ times $(K, N)$, 2 flops for each multiply-add;
+# - `attention(N, d, size)`: one head, not causal, the two products only;
+#
+# and `attainable(flops, nbytes, tflops, tb_per_s)` → `(TFLOP/s, "memory" or "arithmetic")`.
+
+
+# %% exercise="nb06-3" points=2
+def copy(n: int, size: int) -> tuple[int, int]:
+    # about 1 line
+    ### BEGIN SOLUTION nb06-3 in and out
+    return 0, 2 * n * size
+    ### END SOLUTION
+
+
+def softmax(rows: int, columns: int, size: int) -> tuple[int, int]:
+    # about 1 line
+    ### BEGIN SOLUTION nb06-3 five flops a number
+    return 5 * rows * columns, 2 * rows * columns * size
+    ### END SOLUTION
+
+
+def matmul(M: int, N: int, K: int, size: int) -> tuple[int, int]:
+    # about 1 line
+    ### BEGIN SOLUTION nb06-3 three matrices
+    return 2 * M * N * K, (M * K + K * N + M * N) * size
+    ### END SOLUTION
+
+
+def attention(N: int, d: int, size: int) -> tuple[int, int]:
+    # about 1 line
+    ### BEGIN SOLUTION nb06-3 two products, four thin matrices
+    return 4 * N * N * d, 4 * N * d * size
+    ### END SOLUTION
+
+
+def attainable(flops: float, nbytes: float, tflops: float, tb_per_s: float) -> tuple[float, str]:
+    # about 3 lines
+    ### BEGIN SOLUTION nb06-3 the lower roof
+    fed = flops / nbytes * tb_per_s
+    return (fed, "memory") if fed < tflops else (tflops, "arithmetic")
+    ### END SOLUTION
+
+
+# %% check="nb06-3"
+check("nb06-3", copy, softmax, matmul, attention, attainable)
+
+# %% [markdown]
+# <details><summary>attention has too many bytes</summary>
+#
+# The score matrix need not move: that is the whole point. $Q$, $K$, $V$ in, $O$ out.
+# </details>
+#
+# <details><summary>attainable is off by a power of ten</summary>
+#
+# flops for each byte, times TB/s ($10^{12}$ bytes), are TFLOP/s ($10^{12}$ flops). Nothing to
+# convert.
+# </details>
+
+# %%
+TFLOPS, TB_PER_S, ROOFS = committed.ceilings()
+print(ROOFS)
+cases = {
+    "copy, 64 Mi numbers": copy(2**26, 4),
+    "softmax, 16384 x 8192": softmax(16384, 8192, 4),
+    "matmul, 8192": matmul(8192, 8192, 8192, 2),
+    **{f"attention, N = {N}, d = 64": attention(N, 64, 2) for N in (128, 1024, 8192)},
+}
+for name, work in cases.items():
+    speed, roof = attainable(*work, TFLOPS, TB_PER_S)
+    print(f"{name:28} {work[0] / work[1]:7.1f} flops a byte: {speed:5.0f} TFLOP/s, {roof}")
+
+# %%
+committed.roofline_of_peers(attention)
+
+# %% [markdown]
+# The intensity of attention is $N / 2$ in 16 bits: from a few hundred tokens on, arithmetic should
+# decide. The dots of naive attention lie far below the roof, because it moves what need not be
+# moved. The others reach about a third to a half of the roof. No byte is to blame for the rest:
+# sections 5 to 10 look for it.
+#
+# **Checkpoint.** Why can no trick make `torch.softmax` reach 100 TFLOP/s?
+#
+# <details><summary>Answer</summary>
+#
+# 5 flops for 8 bytes. At 4 TB/s that is 2.5 TFLOP/s, with every unit idle but memory.
+# </details>
+
+# %% [markdown]
+# ## 4. Timing without fooling yourself
+#
+# A GPU runs behind your program, has caches, compiles on the first call and slows down when warm.
+# Each of these has fooled somebody. Here is an *imagined* GPU whose kernel takes 1 ms, so we know
+# the truth; and, if you have a GPU, yours with a copy of 16 MiB.
+
+# %%
+imagined = lab.ImaginedGPU()
+found = pd.DataFrame(lab.mistakes(imagined, imagined.make))
+pictures.mistakes(found, imagined.TRUTH_MS, "an imagined GPU: nothing here was measured")
+
+# %%
+if not INTERPRETED:
+    print(pd.DataFrame(lab.mistakes(CudaClock(), lab.fresh_copies(DEVICE))))
+committed.measured_mistakes()
+
+# %% [markdown]
+# - **Warm up**: the first call compiles, and autotuning tries every configuration.
+# - **Synchronise**: a launch returns at once. Put *events* into the GPU's queue and read them after
+#   `synchronize()`.
+# - **Mind L2**: inputs smaller than the cache are still there from the last pass. Flush it before
+#   each pass, or rotate through inputs that together exceed it.
+# - **Median and spread**: a mean is spoilt by one hiccup. A difference smaller than the spread is
+#   no difference.
+# - **Take turns**: clocks drop as the chip warms. Interleave what you compare.
+# - **Time nothing, too**: a kernel that does nothing shows what a launch costs. Nothing that takes
+#   about as long was measured.
+
+# %% [markdown]
+# ### nb06-4 A fair race &nbsp; · &nbsp; 20 min
+# **Write** `race(candidates, clock, warmup, passes)`: `candidates` is a dictionary name → function;
+# return a dictionary name → `(median_ms, spread)`.
+#
+# Call each `warmup` times untimed. Then `passes` rounds; in each round every candidate has one
+# pass: `clock.flush_cache()`, `start = clock.record()`, the call, `end = clock.record()`. When all
+# rounds are launched, `clock.synchronize()`, then `clock.elapsed_ms(start, end)` of each pass.
+#
+# spread = (largest − smallest) / median of a candidate's sorted passes, after a tenth of them
+# (`len(times) // 10`) is left out at either end. The clock can be a GPU's, or an imagined one.
+
+
+# %% exercise="nb06-4" points=3
+def race(candidates, clock, warmup: int = 10, passes: int = 50) -> dict[str, tuple[float, float]]:
+    # about 16 lines
+    ### BEGIN SOLUTION nb06-4 warm, cold, in turns
+    for fn in candidates.values():
+        for _ in range(warmup):
+            fn()
+    marks = {name: [] for name in candidates}
+    for _ in range(passes):
+        for name, fn in candidates.items():
+            clock.flush_cache()
+            start = clock.record()
+            fn()
+            marks[name].append((start, clock.record()))
+    clock.synchronize()
+    result = {}
+    for name, pairs in marks.items():
+        times = sorted(clock.elapsed_ms(*pair) for pair in pairs)
+        tenth = len(times) // 10
+        median = statistics.median(times)
+        result[name] = median, (times[-1 - tenth] - times[tenth]) / median
+    return result
+    ### END SOLUTION
+
+
+# %% check="nb06-4"
+check("nb06-4", race)
+
+# %% [markdown]
+# <details><summary>"device not ready"</summary>
+#
+# An event is a mark in a queue. Wait for the device, `clock.synchronize()`, before you read it.
+# </details>
+#
+# <details><summary>The median is right, the spread is not</summary>
+#
+# With 20 passes a tenth is 2: of the sorted times the third smallest and the third largest count,
+# `times[2]` and `times[-3]`.
+# </details>
+
+# %%
+clock = lab.ImaginedGPU() if INTERPRETED else CudaClock()
+candidates = lab.candidates(clock)
+for name, (median, spread) in race(candidates, clock).items():
+    print(f"{name:28} {median:7.4f} ms, spread {spread:.1%}   ({clock.name})")
+
+# %% [markdown]
+# **Checkpoint.** Kernel A takes 0.0042 ms, kernel B 0.0040 ms, a kernel that does nothing 0.0038.
+# Is B 5% faster?
+#
+# <details><summary>Answer</summary>
+#
+# You measured launches. What is left for A and B is 0.0004 and 0.0002 ms, within any spread. Make
+# the inputs larger.
+# </details>
+
+# %% [markdown]
+# ## 5. Sixteen bits, all heads, and who starts first
+#
+# The fifth rung, `multihead`, changes four things at once, and each has a reason:
+#
+# - tiles stay in 16 bits, because tensor cores multiply these many times as fast as float32;
+# - in half the room all features fit, so no score is computed twice;
+# - the diagonal is split off: full tiles pay for no mask;
+# - the heaviest tile starts first.
+
+# %% [markdown]
+# ### nb06-5 The multihead rung &nbsp; · &nbsp; 25 min
+# **Write**, in `attention_ladder/multihead.py`, the body of `_attention_multihead_kernel` (about 35
+# lines). `q: (seq_q, heads, d)`, `k, v: (seq_k, heads, d)`. Program $(t, h)$ takes head $h$ and the
+# $t$-th tile of queries *from the end*. Two loops, or one written out twice with `tl.static_range`:
+#
+# - keys below `unmasked` are visible to every query of the tile: no mask but the one over $d$;
+# - keys from there to `end` are compared, with the diagonal and with `seq_k`.
+#
+# Products take the inputs' dtype (`p.to(v.dtype)`), sums are float32. `scale_log2` is
+# $\log_2 e / \sqrt d$, for `tl.exp2`: section 6 says why, `tl.exp` with another scale is right too.
+
+# %% check="nb06-5" points=3
+check("nb06-5")
+
+# %% [markdown]
+# <details><summary>"keys 128 to 255 were read"</summary>
+#
+# A causal walk ends at `start_q + BLOCK_Q`, or at `seq_k` if that comes first.
+# </details>
+#
+# <details><summary>Right for one head, wrong for three</summary>
+#
+# Every pointer moves by `head * stride_?h`: q, k, v and o. Convert `head` to int64 first.
+# </details>
+
+# %% [markdown]
+# <details><summary>Plain is right, causal wrong in the first tile</summary>
+#
+# `unmasked` is `(start_q + 1) // BLOCK_K * BLOCK_K`: whole tiles of what the *first* query of the
+# tile sees. And it may not exceed the whole tiles of `seq_k`.
+# </details>
+#
+# <details><summary>float32 is right, float16 is not</summary>
+#
+# `tl.dot` of float16 inputs gives float32. Keep it so until `tl.store`.
+# </details>
+
+# %% [markdown]
+# What does the order buy? A simulation: an H200 has 132 multiprocessors; let each run two programs
+# at a time. The time of a program is the number of key tiles it visits; whoever is free takes the
+# next program.
+
+
+# %%
+def busy(order, workers=264):
+    """Share of the workers' time spent working, if programs of these weights start in order."""
+    free, total = [0] * workers, 0
+    for weight in order:
+        heapq.heappush(free, heapq.heappop(free) + weight)
+        total += weight
+    return total / (workers * max(free))
+
+
+lengths, heads = [1024, 2048, 4096, 8192, 16384], 16
+shares = {"heaviest first": [], "lightest first": [], "one head after the other": []}
+for N in lengths:
+    weights = range(2, N // 64 + 1, 2)  # tiles of 128 queries and 64 keys
+    shares["heaviest first"].append(busy([w for w in reversed(weights) for _ in range(heads)]))
+    shares["lightest first"].append(busy([w for w in weights for _ in range(heads)]))
+    shares["one head after the other"].append(busy(list(weights) * heads))
+
+# %%
+pictures.schedules(shares, lengths)
+
+# %%
+committed.measured("experiments", experiment="order")
+
+# %% [markdown]
+# Up to 2,048 tokens there are fewer programs than places: no order helps, only smaller tiles. At
+# 4,096 a good order is worth most, and at 16,384 a bad one still wastes a tenth.
+#
+# Try it: in your `multihead.py` let program 0 take the *first* tile, and run the check again. It
+# passes: order is speed, not correctness.
+#
+# **Checkpoint.** Which share of all tiles does causal attention visit at N = 8,192 with square
+# tiles of 128? By how much may it be faster than full attention?
+#
+# <details><summary>Answer</summary>
+#
+# 64 · 65 / 2 of 64², 51%. At most twice, and then the diagonal must cost nothing extra.
+# </details>
+
+# %% [markdown]
+# ## 6. The exponential that nobody budgeted
+#
+# One Hopper multiprocessor does 4,096 flops a clock on its tensor cores in 16 bits (989 TFLOP/s ÷
+# 132 ÷ 1.83 GHz), and **16** exponentials a clock (the CUDA programming guide's table of
+# throughputs). A score needs $4d$ flops of products and one exponential:
+#
+# $$ \frac{4 d}{4096} \text{ clocks} \qquad \text{and} \qquad \frac{1}{16} \text{ clock} $$
+#
+# At $d$ = 64 both are 1/16. If they wait for each other, half of the speed is gone: 495 TFLOP/s at
+# best. At $d$ = 128 it is 660. (FlashAttention-3, Shah et al. 2024, section 3.2, makes this
+# argument.)
+
+# %%
+pictures.budget()
+
+# %% [markdown]
+# The rest of softmax takes units, too: scaling, subtracting, maxima, sums. What can be saved there
+# should be. A GPU has an instruction for $2^x$, none for $e^x$. So `tl.exp(x)` is a multiplication
+# by $\log_2 e$ and an `ex2`. The scores are scaled anyway. One factor does both, and a multiply-add
+# subtracts the maximum in the same instruction:
+#
+# $$ e^{\,s \cdot \text{scale} - m} = 2^{\,s \cdot c - m_2}, \quad c = \text{scale} \cdot \log_2 e,
+#    \quad m_2 = c \cdot \max_j s_j $$
+
+# %%
+KERNELS = "course.check.nb06_kernels"
+TREE = tree()
+ways = {"exp": False, "exp2, folded": True}
+cases = [
+    Case(name, f"{KERNELS}:exponentials", ((64, 64),), "float32", (base_2,))
+    for name, base_2 in ways.items()
+]
+compiled = compile_all(TREE, [90], cases)
+pd.DataFrame(
+    {
+        row.op: {word: row.count(word) for word in ("ex2", "mul.f32", "fma", "max.f32")}
+        for row in compiled
+    }
+)
+
+# %% [markdown]
+# That is the compiler's output for sm_90, for a tile of 64 × 64 scores on 4 warps: 32 scores a
+# thread. No GPU was needed: PTX is text.
+
+# %% [markdown]
+# ### nb06-6 Base two &nbsp; · &nbsp; 10 min
+# **Write** the body of `attention_tile`: `s: (BLOCK_Q, BLOCK_K)` are raw scores $q k^\top$, `v:
+# (BLOCK_K, D)`, `scale` is $1/\sqrt d$ → `o: (BLOCK_Q, D)` and `lse: (BLOCK_Q,)`, the *natural*
+# log-sum-exp of the scaled scores,
+#
+# $$ L = (m_2 + \log_2 l) \ln 2 $$
+#
+# Per score one multiplication, one subtraction, one `tl.exp2`. The check counts them.
+
+# %%
+LOG2E = tl.constexpr(1.4426950408889634)
+LN2 = tl.constexpr(0.6931471805599453)
+
+
+# %% exercise="nb06-6" points=2
+@triton.jit
+def attention_tile(s, v, scale):
+    # about 6 lines
+    ### BEGIN SOLUTION nb06-6 one factor for both
+    factor = scale * LOG2E
+    m = tl.max(s, 1) * factor
+    p = tl.exp2(s * factor - m[:, None])
+    l = tl.sum(p, 1)
+    o = tl.dot(p, v, input_precision="ieee") / l[:, None]
+    lse = (m + tl.log2(l)) * LN2
+    ### END SOLUTION
+    return o, lse
+
+
+# %% check="nb06-6"
+check("nb06-6", attention_tile)
+
+# %% [markdown]
+# <details><summary>o is right, lse is not</summary>
+#
+# `m` and `log2(l)` are both in units of $\log_2$: multiply their sum by $\ln 2$.
+# </details>
+#
+# <details><summary>The whole tile was multiplied twice</summary>
+#
+# `s * scale * LOG2E` goes from left to right: two tiles. `scale * LOG2E` is one number.
+# </details>
+
+# %% [markdown]
+# And if the exponential unit is still the bottleneck? Compute some exponentials elsewhere.
+# FlashAttention-4 (Zadouri et al., 2026, for Blackwell, where tensor cores doubled and the
+# exponential unit did not) lets multiply-add units do a share: $2^x = 2^{\lfloor x \rfloor} \cdot
+# 2^{f}$, the first factor goes straight into the exponent's bits, the second is a polynomial in
+# $f \in [0, 1)$. How good must it be? As good as the 16 bits that $P$ is rounded to.
+
+# %%
+f = torch.linspace(0, 1, 10001, dtype=torch.float64)[:-1]
+for degree in (1, 2, 3, 4):
+    # relative error, and exact at 0: powers of f times weights fitted by least squares
+    powers = torch.stack([f**n for n in range(1, degree + 1)], 1) / 2 ** f[:, None]
+    target = (1 - 1 / 2**f)[:, None]
+    weights = torch.linalg.lstsq(powers, target).solution
+    error = (powers @ weights - target).abs().max().item()
+    print(f"degree {degree}, {degree} multiply-adds: relative error {error:.1e}")
+print(f"rounding to bf16: {2**-9:.1e}; to fp16: {2**-12:.1e}")
+
+# %%
+committed.measured("experiments", experiment="exponential")
+
+# %% [markdown]
+# **Checkpoint.** Why does $d$ = 128 come nearer to the peak than $d$ = 64, in every implementation?
+#
+# <details><summary>Answer</summary>
+#
+# Twice the products for the same number of exponentials.
+# </details>
+
+# %% [markdown]
+# ## 7. Autotuning: a list, and why it is a list
+#
+# Tile sizes, warps and stages decide how many registers a thread needs (it has 255), and how much
+# shared memory a program takes (227 KB on an H200). Too many registers *spill* to memory. Nobody
+# can predict the best; one can only leave out the hopeless, and time the rest. The compiler tells
+# about the hopeless, without a GPU. This compiles **your** `multihead` rung with four tiles:
+
+# %%
+RUNG = f"{KERNELS}:rung_with_tiles"
+cases = [
+    Case(lab.tile_name(tiles), RUNG, ((512, 2, 64),) * 3, "float16", ("multihead", *tiles))
+    for tiles in lab.TILES[:4]
+]
+compiled = compile_all(TREE, [90], cases)
+columns = ("registers", "spill_bytes", "shared_bytes", "tensor_cores", "problem")
+pd.DataFrame([{"tiles": row.op, **{c: getattr(row, c) for c in columns}} for row in compiled])
+
+# %% [markdown]
+# Tiles are queries × keys. More stages mean more tiles on their way at once, in shared memory; more
+# queries mean fewer bytes (section 1) and a larger accumulator. And measured, bf16, causal,
+# 16 heads of 64, 8,192 tokens:
+
+# %%
+committed.measured("experiments", experiment="tiles")
+
+# %% [markdown]
+# `@triton.autotune` does the timing, once for each value of its `key`, and remembers the winner:
+#
+# ```python
+# @triton.autotune([triton.Config({"BLOCK_Q": 128, "BLOCK_K": 64}, num_warps=4, num_stages=2), ...],
+#                  key=["seq_q", "head_dim"])
+# ```
+#
+# Short lists, because each entry costs a second of compiling at each new shape. `lab.TILES` is a
+# list, too: put a tile of your own in front and run the section again.
+# `course compile nb06-5` prints the same for other chips.
+
+# %% [markdown]
+# **Checkpoint.** A configuration spills 8 bytes, another none. Which do you take?
+#
+# <details><summary>Answer</summary>
+#
+# The faster one: leave both in the list. A few bytes spilled outside the loop cost nothing;
+# thousands inside it are hopeless.
+# </details>
+
+# %% [markdown]
+# ## 8. TMA: let an engine fetch the tile
+#
+# With pointers every thread computes addresses and masks, and holds them in registers. Hopper has a
+# *tensor memory accelerator* (NVIDIA's H100 whitepaper, 2022): one thread hands it a descriptor and
+# coordinates, and the tile arrives in shared memory while everybody computes. In Triton that is the
+# tensor descriptor of notebook 05.
+
+# %%
+pictures.tma()
+
+# %%
+cases = [
+    Case(way, f"{KERNELS}:through_{way}", ((256, 64),), "float16")
+    for way in ("pointers", "descriptors")
+]
+compiled = compile_all(TREE, [90], cases)
+words = ("ld.global", "st.global", "cp.async.bulk.tensor", "mad", "setp", "mbarrier")
+table = {row.op: {word: row.count(word) for word in words} for row in compiled}
+for row in compiled:
+    table[row.op] |= {"all instructions": sum(row.instructions.values())}
+    table[row.op] |= {"registers": row.registers}
+pd.DataFrame(table)
+
+# %% [markdown]
+# One tile of 64 × 64 in and out. `cp.async.bulk.tensor` is the TMA: one instruction each way. With
+# pointers each of 128 threads computes four addresses and four masks, and that is for a tile as
+# small as this; `mbarrier` is what the price is: somebody has to wait for the tile to arrive.
+#
+# The rung `attention_ladder/descriptors.py` is `multihead` with descriptors, given to read. Side by
+# side, 8 heads of 64 in 16 bits:
+
+# %%
+committed.rungs("multihead", "descriptors")
+
+# %% [markdown]
+# **Checkpoint.** Which of your inputs cannot be described?
+#
+# <details><summary>Answer</summary>
+#
+# Those whose last dimension is not dense, or whose other strides or address are no multiples of 16
+# bytes: `x[..., ::2]`, or $d$ = 20 in 16 bits. They take the pointer path.
+# </details>
+
+# %% [markdown]
+# ## 9. Eight bits
+#
+# Hopper's tensor cores multiply 8-bit floats twice as fast as 16-bit ones. There are two formats
+# (Micikevicius et al., *FP8 Formats for Deep Learning*, 2022): E4M3 for activations and weights,
+# E5M2 for gradients, whose sizes vary more.
+
+# %%
+fp8.bits()
+
+# %%
+fp8.number_line()
+
+# %% [markdown]
+# Three bits of fraction: rounding moves a number by up to 1/16 of itself. That is coarse, but the
+# same everywhere, from 2⁻⁶ to 448. Above 448 there is *nothing*: E4M3 has no infinity, and a larger
+# number becomes 448 or NaN, depending on who converts. Below 2⁻⁹ it is rounded to that or to 0.
+#
+# So a tensor is divided by a **scale** first, and the scale is kept:
+
+# %%
+x = torch.tensor([0.001, 0.3, 1.1, 300.0, 500.0])
+for scale in (1.0, 500 / 448):
+    back = (x / scale).to(torch.float8_e4m3fn).float() * scale
+    print(f"scale {scale:.3f}:", [f"{number:.4g}" for number in back.tolist()])
+
+# %% [markdown]
+# The scale saved 500, and lost 0.001. So it is the largest number that decides for all who share
+# its scale: an *outlier*. Real activations have some, in certain channels and tokens. The fewer
+# numbers share a scale, the fewer suffer: one scale a tensor, a head, or a block of tokens in a
+# head. The last is what FlashAttention-3 does (section 3.3).
+
+# %% [markdown]
+# ### nb06-7 A scale for each block &nbsp; · &nbsp; 15 min
+# **Write** `quantise(x, rows)`: `x: (seq, heads, d)` → the same in `torch.float8_e4m3fn`, and
+# `scale: (blocks, heads)` in float32, one for each head and block of `rows` tokens; the last block
+# may be shorter.
+#
+# $$ \text{scale} = \frac{\max |x|}{448}, \qquad x \approx \text{fp8} \cdot \text{scale} $$
+#
+# A block of zeros gets scale 1. `tensor.split(rows)` and `torch.stack` may help.
+
+
+# %% exercise="nb06-7" points=2
+def quantise(x: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    # about 7 lines
+    ### BEGIN SOLUTION nb06-7 one scale a head and block
+    largest = torch.stack([part.abs().amax(dim=(0, 2)) for part in x.float().split(rows)])
+    scale = torch.where(largest > 0, largest / 448, 1.0)
+    of_row = scale.repeat_interleave(rows, dim=0)[: len(x), :, None]
+    return (x.float() / of_row).to(torch.float8_e4m3fn), scale
+    ### END SOLUTION
+
+
+# %% check="nb06-7"
+check("nb06-7", quantise)
+
+# %% [markdown]
+# <details><summary>NaN in the FP8 tensor</summary>
+#
+# Divide before you convert; and a block of zeros has $0 / 0$.
+# </details>
+#
+# <details><summary>The last block is wrong</summary>
+#
+# `repeat_interleave(rows, dim=0)` gives `blocks * rows` rows: keep the first `len(x)`.
+# </details>
+#
+# <details><summary>The shapes do not fit</summary>
+#
+# The maximum runs over tokens of the block and features, dimensions 0 and 2; heads stay.
+# </details>
+
+
+# %%
+def through_fp8(x, rows):
+    """x (seq, heads, d) in E4M3 and back, ``rows`` tokens of a head to a scale; None: all of x."""
+    together = x if rows else x.reshape(len(x), 1, -1)
+    q8, scale = quantise(together, rows or len(x))
+    of_row = scale.repeat_interleave(rows or len(x), 0)[: len(x), :, None]
+    return (q8.float() * of_row).reshape(x.shape)
+
+
+def exact(q, k, v):
+    q, k, v = (t.transpose(0, 1).double() for t in (q, k, v))
+    return torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), -1) @ v
+
+
+# %%
+GROUPS = ("smooth", "one head 10⁵ larger", "one token 10⁵ larger", "a loud channel")
+inputs = {name: [torch.randn(512, 4, 64) for _ in range(3)] for name in GROUPS}
+inputs[GROUPS[1]][2][:, 0] *= 1e5
+inputs[GROUPS[2]][0][100] *= 1e5
+for x in inputs[GROUPS[3]][:2]:
+    x[:, :, 7] *= 8
+
+
+def error(q, k, v, rows, turn):
+    """Relative error of a row of attention, on average; ``turn`` multiplies q and k first."""
+    want = exact(q, k, v)
+    got = exact(*(through_fp8(x, rows) for x in (q @ turn, k @ turn, v)))
+    return ((got - want).norm(dim=-1) / want.norm(dim=-1)).mean().item()
+
+
+# %%
+AS_IS, ROTATION = torch.eye(64), torch.linalg.qr(torch.randn(64, 64)).Q
+ways = {
+    "one scale a tensor": (None, AS_IS),
+    "a head": (512, AS_IS),
+    "a head and 64 tokens": (64, AS_IS),
+    "... and rotated": (64, ROTATION),
+}
+errors = {name: [error(*inputs[group], *way) for group in GROUPS] for name, way in ways.items()}
+fp8.errors(errors, GROUPS)
+
+# %% [markdown]
+# Smooth inputs do not care: 3 bits are 3 bits. And this is *floating* point: what is 1,000 times
+# smaller than the largest keeps all its digits. It takes factors like 10⁵ to lose them (an 8-bit
+# integer loses them at 100). A loud head then ruins the others if they share its scale; a loud
+# token ruins its head, and a block contains the damage.
+#
+# A loud *channel* is in every block. Turn $Q$ and $K$ by one random rotation: $q \cdot k$ stays as
+# it is, and the outlier is spread over all channels, whose rounding errors average out. This is
+# FlashAttention-3's "incoherent processing".
+
+# %% [markdown]
+# ### nb06-8 The FP8 rung &nbsp; · &nbsp; 20 min
+# **Write**, in `attention_ladder/fp8.py`, the part of `_attention_fp8_kernel` that is missing.
+# `quantize_fp8` (given, in Triton) has already done to q, k and v what you did in nb06-7. It is
+# `multihead` with three changes:
+#
+# - scores: $s = q_8 k_8^\top$ times the scale of this tile of q, times that of this tile of k;
+# - weights are 0 to 1: `p` is multiplied by $2^{\text{SHIFT}}$ before it becomes FP8, in the
+#   exponent of `exp2`, where it is free; `l` carries the same factor and the division cancels it;
+# - $p_8 v_8$ is multiplied by the scale of this tile of v *before* it is added to `acc`.
+#   (`in_order_of_values(p, ...)`, given, sorts the columns of `p` as `v` is stored.)
+
+# %% check="nb06-8" points=3
+check("nb06-8")
+
+# %% [markdown]
+# <details><summary>One head is right, the others are not</summary>
+#
+# Scales are `(heads, blocks)`: each pointer moves by `head` times the number of blocks.
+# </details>
+#
+# <details><summary>Short sequences are right, long ones are not</summary>
+#
+# Another tile of keys may have another scale. Load `k_scale` and `v_scale` inside the loop.
+# </details>
+
+# %% [markdown]
+# <details><summary>It is off by a power of two</summary>
+#
+# Is $2^{\text{SHIFT}}$ in `p` and in `l`, or in one of them only?
+# </details>
+
+# %%
+committed.rungs("multihead", "fp8")
+
+# %% [markdown]
+# **Checkpoint.** Why may $V$ not have one scale per *feature* and per block of tokens, and $K$ not
+# one per feature, in this kernel?
+#
+# <details><summary>Answer</summary>
+#
+# A scale must leave the product as a factor. $q k^\top$ sums over features: what differs from
+# feature to feature cannot be pulled out. $V$'s features stay apart, so a scale per feature would
+# work there.
+# </details>
+
+# %% [markdown]
+# ## 10. What the best do
+#
+# Your `descriptors` rung waits: for $q k^\top$, then for the exponentials, then for $P V$. The
+# leaderboard's best differ from it in how they fill that time.
+#
+# - **Persistent programs**: as many as there are places; each takes work until none is left, and
+#   starts loading the next tile while it stores the last.
+# - **Warp specialisation**: one warp only fetches, others only compute, with barriers between them.
+# - **Ping-pong** (FlashAttention-3, section 3.1): two groups of warps in turns, one on the tensor
+#   cores while the other exponentiates.
+
+# %%
+pictures.ping_pong()
+
+# %% [markdown]
+# - **One backward kernel instead of two**: 5 products a tile instead of 7, if a program that owns
+#   keys also adds to $dQ$, which belongs to others. The TMA can *add* a tile to memory
+#   (`desc.atomic_add`), without the multiprocessor waiting.
+#
+# What does that cost? Whoever comes first adds first, and floating point depends on the order:
+
+# %%
+terms = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+sums = set()
+for seed in range(20):
+    order = torch.randperm(len(terms), generator=torch.Generator().manual_seed(seed))
+    total = torch.zeros(())
+    for term in terms[order]:
+        total = total + term
+    sums.add(total.item())
+print(f"20 orders of the same 1000 numbers: {len(sums)} different sums, e.g. {list(sums)[:3]}")
+
+# %% [markdown]
+# Two runs of the same training step then differ in the last bits, and a bug that shows up once in a
+# while cannot be told from noise. *Deterministic* attention fixes the order, by two kernels or by
+# waiting in line. What each step of the expert kernel gained, and what determinism costs:
+
+# %%
+committed.measured("expert_steps")
+
+# %% [markdown]
+# **Checkpoint.** At $d$ = 64, which would you try first: larger tiles, or overlapping the
+# exponentials with the products?
+#
+# <details><summary>Answer</summary>
+#
+# Overlap. Memory is not the roof any more (section 1), and products and exponentials cost the same
+# (section 6): overlapped, up to twice the speed is there to be had.
+# </details>
+
+# %% [markdown]
+# ## On your own
+#
+# On a GPU, everything in this notebook in one line, against cuDNN, FlashAttention-2 and the others,
+# interleaved in one run and checked before it is timed:
+#
+# ```bash
+# course bench attention --seq-len 4096
+# ```
+#
+# And a kernel of your own in two (`Q, K, V: (batch, heads, seq, d)`):
+
+# %% [markdown]
+# ```python
+# from course.bench import quick_benchmark, test_correctness
+#
+# test_correctness(my_attention, Q, K, V)
+# quick_benchmark({"mine": my_attention})
+# ```
+#
+# Then the leaderboard: `python -m benchmarking.submit_leaderboard`.
+
+# %% [markdown]
+# To read on:
+#
+# - T. Dao et al., *FlashAttention* (2022); T. Dao, *FlashAttention-2* (2023); J. Shah et al.,
+#   *FlashAttention-3* (2024); T. Zadouri et al., *FlashAttention-4* (2026, arXiv 2603.05451).
+# - S. Williams, A. Waterman, D. Patterson, *Roofline* (2009).
+# - P. Micikevicius et al., *FP8 Formats for Deep Learning* (2022).
+# - NVIDIA, *H100 Tensor Core GPU Architecture* (2022): TMA, FP8.
+# - In this repository: `docs/notes/memory_efficiency.md`, `docs/performance.md`.
