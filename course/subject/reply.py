@@ -57,7 +57,7 @@ class Subject(Protocol):
         """Call ``target`` ("package.module:name" or "package.module:Class.apply").
 
         Args:
-            arguments: tensors, numbers, strings, booleans or None.
+            arguments: tensors, dtypes, numbers, strings, booleans or None.
             grad_output: run the backward pass too, with this gradient of the first output.
             noop: make kernels do nothing in the "forward", the "backward" or "both".
             matmul_precision: ``torch.set_float32_matmul_precision`` for the call.

@@ -11,7 +11,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 def send(stream: BinaryIO, message: Any) -> None:
-    """Write one message: JSON values, with tensors anywhere in them."""
+    """Write one message: JSON values, with tensors and dtypes anywhere in them."""
     blobs: list[bytes] = []
     header = json.dumps(_encode(message, blobs)).encode()
     for part in (header, *blobs):
@@ -55,6 +55,8 @@ def _encode(value: Any, blobs: list[bytes]) -> Any:
             "device": value.device.type,
             "requires_grad": value.requires_grad,
         }
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, dict):
         return {"dict": {k: _encode(v, blobs) for k, v in value.items()}}
     if isinstance(value, (list, tuple)):
@@ -69,6 +71,8 @@ def _decode(value: Any, stream: BinaryIO) -> Any:
         return value
     if "dict" in value:
         return {k: _decode(v, stream) for k, v in value["dict"].items()}
+    if "dtype" in value:
+        return getattr(torch, value["dtype"])
     dtype, shape, stride = getattr(torch, value["tensor"]), value["shape"], value["stride"]
     if value["device"] == "meta":
         return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
