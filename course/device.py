@@ -8,6 +8,8 @@ from functools import lru_cache
 
 import torch
 
+from course import interpreter
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -24,6 +26,7 @@ def prepare() -> Machine:
 
     Triton decides at import whether kernels are interpreted, so a process cannot change its mind.
     ``TRITON_INTERPRET`` set by the user wins: ``TRITON_INTERPRET=1`` interprets on a GPU machine.
+    Where kernels are interpreted, bf16 and FP8 are mended, for which triton is imported: 0.15 s.
 
     Raises:
         RuntimeError: there is no GPU and triton was imported before this call.
@@ -40,6 +43,7 @@ def prepare() -> Machine:
     if wanted == "1":
         # rows past the end of a tensor often compute inf - inf on their way to a masked store
         warnings.filterwarnings("ignore", category=RuntimeWarning, module="triton.runtime.interp")
+        interpreter.install()
         why = "as TRITON_INTERPRET=1 asks" if has_gpu else "there is no GPU here"
         return Machine("cpu", True, f"Kernels are interpreted on the CPU ({why}).")
     if not has_gpu:

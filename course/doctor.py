@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from course import versions
+from course.interpreter import proves
 
 if TYPE_CHECKING:  # it needs torch, and this must speak where torch is missing
     from course.device import Machine
@@ -75,14 +76,16 @@ def _kernels(chosen: "Machine | None", usable: bool) -> list[Finding]:
     if not chosen.interpreted:
         verdict: Verdict = "works" if chosen.device == "cuda" else "no"
         return [Finding("kernels", verdict, chosen.sentence)]
+    small = "so are bf16 and fp8, which the course mends."
+    if not (proves("bf16") and proves("fp8")):
+        small = (
+            "bf16 and fp8 come out wrong, because the course cannot mend this version of triton: "
+            "tests of them are unproven here."
+        )
+    right = f"fp32, fp16 and int8 are right, and {small}"
     return [
         Finding("kernels", "works", chosen.sentence),
-        Finding(
-            "interpreter",
-            "partly",
-            "fp32, fp16 and int8 are right. bf16 and fp8 come out wrong in every Triton so far, so "
-            "tests of them are unproven here. Races and reads out of bounds go unnoticed.",
-        ),
+        Finding("interpreter", "partly", f"{right} Races and reads out of bounds go unnoticed."),
     ]
 
 

@@ -57,16 +57,16 @@ def like_a_gpu(**fenced: Tensor) -> Iterator[None]:
 
     load, dot = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_dot
 
-    def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any) -> Any:
+    def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
         for name, tensor in fenced.items():
             _assert_not_read_beyond(name, tensor, ptrs.data[mask.data.astype(bool)])
-        result = load(self, ptrs, mask, other, *rest)
+        result = load(self, ptrs, mask, other, *rest, **named)
         if other is None and result.data.dtype.kind == "f":
             result.data = np.where(mask.data, result.data, result.data.dtype.type("nan"))
         return result
 
     def strict_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, *rest: Any) -> Any:
-        assert a.data.dtype != np.float32 or "IEEE" in str(input_precision).upper(), (
+        assert not a.dtype.is_fp32() or "IEEE" in str(input_precision).upper(), (
             'tl.dot was not asked for input_precision="ieee". The interpreter computes the same '
             "either way; a GPU would round fp32 inputs to TF32"
         )

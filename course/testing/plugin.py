@@ -10,6 +10,7 @@ import torch
 
 from course import device
 from course.check.registry import in_words
+from course.interpreter import proves
 from course.process import ROOT
 from course.subject.reply import StudentError
 from course.testing.results import Results
@@ -96,13 +97,12 @@ def why_not(tier: str, dtype: str) -> str:
     """Why kernels of this tier and dtype prove nothing here; empty if they do."""
     if tier == "run" and MACHINE.device != "cuda":
         return "needs a GPU"
-    if dtype in ("bf16", "bfloat16") or dtype.startswith(("fp8", "float8")):
-        if MACHINE.interpreted:
-            return f"Triton's interpreter computes {dtype} wrongly: needs a GPU"
-        if MACHINE.device == "cuda":
-            least = (8, 0) if dtype.startswith("b") else (8, 9)
-            if torch.cuda.get_device_capability() < least:
-                return f"this GPU has no {dtype}"
+    if dtype and MACHINE.interpreted and not proves(dtype):
+        return f"this version of Triton interprets {dtype} wrongly: needs a GPU"
+    if dtype.startswith(("bf", "fp8", "float8")) and MACHINE.device == "cuda":
+        least = (8, 0) if dtype.startswith("b") else (8, 9)
+        if torch.cuda.get_device_capability() < least:
+            return f"this GPU has no {dtype}"
     return ""
 
 

@@ -1,0 +1,61 @@
+"""What is replaced in ``triton.runtime.interpreter`` so that handles can carry float32."""
+
+from typing import Any
+
+import numpy as np
+
+from course.interpreter import arithmetic, memory
+from course.interpreter.formats import FORMATS, UNSUPPORTED, format_of
+
+
+def apply(interpreter: Any) -> None:
+    """Replace it, in a module whose source is known to fit."""
+    _carry_float32(interpreter)
+    builder = interpreter.InterpreterBuilder
+    for name, function in {
+        **memory.replacements(interpreter),
+        **memory.reductions(interpreter),
+        **arithmetic.replacements(interpreter),
+    }.items():
+        setattr(builder, name, function)
+
+
+def _carry_float32(interpreter: Any) -> None:
+    """Handles round on creation, and whoever asks for an array's type hears float32.
+
+    What would still read bits, or write them, raises TypeError.
+    """
+    handle = interpreter.TensorHandle
+    stock_check, stock_type = handle.__post_init__, interpreter._get_np_dtype
+    stock_convert = interpreter._convert_float
+    # of tl.dot_scaled, from 3.8 on
+    stock_scaled: Any = getattr(interpreter, "_mxfp_value_handle_to_float32", None)
+
+    def check(self: Any) -> None:
+        name = self.dtype.scalar.name
+        carried = FORMATS.get(name)
+        if carried is None:
+            if name in UNSUPPORTED:
+                raise NotImplementedError(f"kernels with {name} cannot be interpreted")
+            stock_check(self)
+        elif self.data.dtype.kind == "f":
+            self.data = carried.rounded(self.data)
+        elif self.data.dtype.kind != "b":  # what a comparison gives bears its operand's type
+            raise TypeError(f"{self.data.dtype} for {name}: not all of the interpreter is mended")
+
+    def array_type(dtype: Any) -> np.dtype:
+        return stock_type(dtype) if format_of(dtype) is None else np.dtype(np.float32)
+
+    def convert(data: Any, source: Any, target: Any, rounding: Any) -> Any:
+        if format_of(source) or format_of(target):
+            raise TypeError(f"{source} to {target}: not all of the interpreter is mended")
+        return stock_convert(data, source, target, rounding)
+
+    def scaled(value: Any) -> Any:
+        return value.data if format_of(value.dtype) else stock_scaled(value)
+
+    handle.__post_init__ = check
+    interpreter._get_np_dtype = array_type
+    interpreter._convert_float = convert
+    if stock_scaled:
+        interpreter._mxfp_value_handle_to_float32 = scaled
