@@ -164,7 +164,11 @@ def _fenced(name: str) -> None:
 def base_two(tile: Any) -> str:
     rows, keys, d, scale = 16, 64, 32, 1 / math.sqrt(32)
     v = surrounded(_random(keys, d, seed=2))
-    for factor, shift, what in ((6.0, 0.0, ""), (300.0, 0.0, "large "), (6.0, -700.0, "negative ")):
+    for factor, shift, what in (
+        (6.0, 0.0, "ordinary "),
+        (300.0, 0.0, "large "),
+        (6.0, -700.0, "negative "),
+    ):
         s = surrounded(factor * _random(rows, keys, seed=1) + shift)
         o, lse = Guarded(rows, d), Guarded(rows)
         with arithmetic((rows, keys)) as counts:

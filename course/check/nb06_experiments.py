@@ -22,7 +22,20 @@ from course.bench.clock import Clock, FakeClock
 from course.bench.timing import Outcome, compare
 from course.check.close import assert_matches
 from course.check.nb06_kernels import nothing, rung_with_tiles, salted_copy
-from course.check.rungs import by_heads
+from course.check.nb06_traffic import bytes_asked_for
+from course.check.rungs import by_heads, tree
+
+__all__ = [
+    "TILES",
+    "ImaginedGPU",
+    "bytes_asked_for",
+    "candidates",
+    "experiments",
+    "fresh_copies",
+    "mistakes",
+    "tile_name",
+    "tree",
+]
 
 # queries, keys, warps, stages
 TILES = ((64, 64, 4, 2), (128, 64, 4, 2), (128, 64, 4, 3), (128, 128, 4, 2), (128, 128, 8, 2))

@@ -83,8 +83,8 @@ def _judge_one(got: object, x: Tensor, rows: int) -> None:
         top = q8[part].float().abs().amax(dim=(0, 2))
         full = top[x[part].abs().amax(dim=(0, 2)) > 0]
         assert (full >= 0.99 * _LARGEST).all(), (
-            f"the largest number of a block became {full.min().item():.3g} of {_LARGEST:.0f}: the "
-            "scale should be its magnitude / 448, so that the whole range is used"
+            f"the largest number of a head's block became {full.min().item():.3g}, and could be "
+            f"{_LARGEST:.0f}: is its scale its own largest magnitude / {_LARGEST:.0f}?"
         )
 
 

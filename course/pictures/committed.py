@@ -15,8 +15,8 @@ from course.pictures.ladder import TB_PER_S, TENSOR_TFLOPS
 from course.pictures.performance import mistakes, roofline
 
 
-def measured(name: str, **where: Any) -> pd.DataFrame:
-    """Rows of a committed table, those where the columns have these values; empty if none are."""
+def measured(name: str, **where: Any) -> pd.DataFrame | None:
+    """Rows of a committed table, those where the columns have these values; None if none are."""
     try:
         frame, source = load(name)
     except FileNotFoundError:
@@ -25,7 +25,7 @@ def measured(name: str, **where: Any) -> pd.DataFrame:
         frame = frame[frame[column] == value] if column in frame else frame[:0]
     what = ", ".join([name, *map(str, where.values())])
     print(f"{what}: {source}" if len(frame) else f"{what}: not measured yet")
-    return frame
+    return frame.dropna(axis="columns", how="all") if len(frame) else None
 
 
 def ceilings() -> tuple[float, float, str]:
@@ -104,7 +104,7 @@ def roofline_of_peers(work: Callable[[int, int, int], tuple[int, int]]) -> Figur
 def measured_mistakes() -> Figure | None:
     """What the wrong ways of timing said on a real GPU."""
     frame = measured("experiments", experiment="mistakes")
-    if frame.empty:
+    if frame is None:
         return None
     _, source = load("experiments")
     return mistakes(frame, float(frame["ms"].iloc[0]), f"a copy of 16 MiB; {source}")

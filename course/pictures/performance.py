@@ -215,26 +215,26 @@ def tma() -> Figure:
     return done(figure)
 
 
-def ping_pong(steps: int = 4) -> Figure:
-    """Two groups of warps on one multiprocessor: together, and in turns."""
-    figure, axes = chart(2.0, columns=2)
-    together, turns = axes
+def ping_pong(rounds: int = 2) -> Figure:
+    """Two groups of warps on one multiprocessor: at the same time, and in turns.
+
+    Both wanting the same unit get half of it each, and so take twice as long.
+    """
+    figure, (together, turns) = chart(2.0, columns=2, width=9.0)
+    units = ((BLUE, "products"), (AMBER, "exp"))
     for group in range(2):
-        for n in range(steps // 2):
-            _span(together, 2 - group, 4 * n, 2, BLUE, "products")
-            _span(together, 2 - group, 4 * n + 2, 2, AMBER, "exp")
-        for n in range(steps // 2):
-            begin = 4 * n + 2 * group
-            _span(turns, 2 - group, begin, 2, BLUE, "products")
-            _span(turns, 2 - group, begin + 2, 2, AMBER, "exp")
-    together.set_title("in step: each unit is idle half of the time", fontsize=9.5)
+        for n in range(rounds):
+            for at, (colour, text) in enumerate(units):
+                _span(together, 2 - group, 8 * n + 4 * at, 4, colour, text)
+                _span(turns, 2 - group, 4 * n + 2 * (group + at), 2, colour, text)
+    together.set_title("at the same time: one unit idle, always", fontsize=9.5)
     turns.set_title("ping-pong: one multiplies, one exponentiates", fontsize=9.5)
-    for ax in axes:
+    for ax in (together, turns):
         ax.set_yticks((2, 1), ("warpgroup 1", "warpgroup 2"), fontsize=8.5)
         ax.set_xticks([])
         ax.set_xlabel("time")
         ax.grid(visible=False)
-        ax.set_xlim(0, 2 * steps + 2)
+        ax.set_xlim(0, 8 * rounds + 0.5)
     return done(figure)
 
 

@@ -33,8 +33,8 @@ MUTANTS = [
         "exercise": "nb06-2",
         "file": _TILED,
         "title": "missing keys take part with score 0",
-        "old": "visible = j[None, :] < seq_k",
-        "new": "visible = j[None, :] < seq_k + BLOCK_K",
+        "old": "visible = keys[None, :] < seq_k\n",
+        "new": "visible = keys[None, :] < seq_k + BLOCK_K\n",
     },
     {
         "exercise": "nb06-2",
@@ -195,8 +195,9 @@ MUTANTS = [
         "exercise": "nb06-7",
         "file": _NOTEBOOK,
         "title": "one scale for all blocks",
-        "old": "    of_row = scale",
-        "new": "    scale = scale.amax(0, keepdim=True).expand_as(scale)\n    of_row = scale",
+        "old": "for part in x.float().split(rows)])",
+        "new": "for part in x.float().split(rows)])\n"
+        "    largest = largest.amax(0, keepdim=True).expand_as(largest)",
     },
     {
         "exercise": "nb06-7",
@@ -217,7 +218,7 @@ MUTANTS = [
         "exercise": "nb06-8",
         "file": _FP8,
         "title": "the scale of the first tile of values for all",
-        "old": "v_scale = tl.load(v_scale_ptr + start // block_k)",
+        "old": "v_scale = tl.load(v_scale_ptr + start // SCALED)",
         "new": "v_scale = tl.load(v_scale_ptr)",
         "says": "seq=150",
     },
@@ -225,8 +226,8 @@ MUTANTS = [
         "exercise": "nb06-8",
         "file": _FP8,
         "title": "the first head's scale of q for all",
-        "old": "head * (rows_q // block_q) + start_q // block_q",
-        "new": "start_q // block_q",
+        "old": "head * (rows_q // SCALED) + start_q // SCALED",
+        "new": "start_q // SCALED",
         "says": "heads=2",
     },
     {

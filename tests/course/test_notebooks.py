@@ -20,6 +20,8 @@ from course.process import ROOT, environment
 
 SOURCES = sorted((ROOT / "solutions" / "notebooks").glob("*.py"))
 CPU_SECONDS = 20
+# it compiles, and runs rungs in processes of their own
+CPU_SECONDS_OF = {"06_performance": 60}
 
 _CARD = re.compile(r"(?m)^### (nb\d\d-\d+) \S.* &nbsp; · &nbsp; \d+ min$")
 _HINT = re.compile(r"<details><summary>.+</summary>\n\n(?s:.+?)\n</details>")
@@ -83,7 +85,8 @@ def test_it_runs_as_a_script(path: Path) -> None:
     passed = re.findall(r"^(nb\d\d-\d+) passed", done.stdout, re.MULTILINE)
     assert passed == [c.check for c in read(path.read_text()) if c.check]
     used = _cpu_seconds() - before
-    assert used < CPU_SECONDS, f"{used:.0f} s of CPU time, at most {CPU_SECONDS} are allowed"
+    limit = CPU_SECONDS_OF.get(path.stem, CPU_SECONDS)
+    assert used < limit, f"{used:.0f} s of CPU time, at most {limit} are allowed"
 
 
 def _cpu_seconds() -> float:
