@@ -4,7 +4,7 @@ RUN := COURSE_EXTRAS=dev course/environment.sh
 # tests of triton versions other than the default, each in an environment of its own
 TRITON := 3.6.0 3.7.1 3.9.0
 
-.PHONY: setup test test-slow test-all test-versions lint release demo pdf clean
+.PHONY: setup test test-slow test-all test-versions lint release demo pdf performance clean
 
 setup:
 	$(RUN)
@@ -38,6 +38,10 @@ release: setup
 
 pdf: setup
 	$(RUN) -m course.handout
+
+# needs a GPU, and a commit: measures every table and rewrites docs/performance.md with its charts
+performance: setup
+	$(RUN) -m course.bench.report --file
 
 # what a learner sees: this machine, an exercise before it is solved, and after
 demo: setup

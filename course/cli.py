@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from course.bench.cli import bench
 from course.compiled.cli import compile_kernels
 from course.process import ROOT
 
@@ -120,6 +121,7 @@ def doctor() -> None:
 
 
 app.command("compile")(compile_kernels)
+app.command("bench")(bench)
 
 
 def main() -> None:

@@ -1,13 +1,16 @@
 """The performance page: tables and charts of what was measured."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+from course.bench import page_kernels as kernels
 from course.bench import plots
-from course.bench.attention import flops
+from course.bench.markdown import Paper, markdown_table, status, with_numbers
+from course.bench.ops.attention import flops
+from course.bench.targets import verdicts
 
 Tables = dict[str, tuple[pd.DataFrame, str]]
 
@@ -17,193 +20,178 @@ _HEAD = """# Performance
 
 Every number on this page was measured; each table says on what. Times are between CUDA events,
 after warm-up, the L2 cache flushed before each pass, and medians unless a column says otherwise. In
-the races (all tables but the benchmarks of the homework) implementations take turns in one process,
+the races (all tables but the benchmark of homework 3) implementations take turns in one process,
 and each result is compared with PyTorch in float64 first: a wrong one has no time. Launching is
-part of what is timed: up to S 1024 a GPU is done sooner than Python can launch its kernels, and
-the numbers there are those of the launches.
+part of what is timed unless a table says otherwise: up to S 1024 a GPU is done sooner than Python
+can launch its kernels, and the numbers there are those of the launches.
 
 *Speed* is the other's time divided by ours: above 1 ours is faster. TFLOP/s counts 4 heads S² d
-operations forward, half of that when causal, and 2.5 times as many backward.
+operations forward, half of that when causal, and 2.5 times as many backward. A dash is what was not
+or could not be measured; the last column says why.
+
+`make performance` measures it all again; `course bench attention --seq-len 4096` times your own.
 """
 
 
 def write(tables: Tables, page: Path, pictures: Path) -> None:
     """Write ``page`` (Markdown) and, into ``pictures``, the charts it shows."""
     pictures.mkdir(parents=True, exist_ok=True)
-    folder = Path(os.path.relpath(pictures, page.parent)).as_posix()
+    paper = Paper(pictures, f"{Path(os.path.relpath(pictures, page.parent)).as_posix()}/")
     sections = [_HEAD]
+    reached = verdicts({name: frame for name, (frame, _) in tables.items()})
+    if len(reached):
+        sections.append(_targets(reached))
+    known = {name: (with_numbers(frame), source) for name, (frame, source) in tables.items()}
+    if "roofline" in known:
+        race = known["attention_peers"][0] if "attention_peers" in known else None
+        sections.append(_roofline(*known["roofline"], paper, race))
     for name, section in _SECTIONS.items():
-        if name in tables:
-            frame, source = tables[name]
-            sections.append(section(frame, source, pictures, f"{folder}/"))
+        if name in known:
+            sections.append(section(*known[name], paper))
     page.write_text("\n".join(sections))
 
 
-def markdown_table(header: list[str], rows: Iterable[list[object]]) -> str:
-    """A table in Markdown; floats with three significant digits, None as a dash."""
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+def _targets(reached: pd.DataFrame) -> str:
+    met = int((reached["verdict"] == "met").sum())
+    rows = reached.astype(object).to_numpy().tolist()
+    header = ["what", "against", "target", "worst row", "best row", ""]
+    return (
+        f"## Targets\n\nSpeeds are ratios within one run. Of {len(reached)} that were measured "
+        f"{met} are met by all rows they speak of; the worst row decides.\n\n"
+        + markdown_table(header, rows)
+    )
 
 
-def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and value != value):
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return str(value)
+def _roofline(frame: pd.DataFrame, source: str, paper: Paper, race: pd.DataFrame | None) -> str:
+    text = f"## What this GPU can do\n\nA copy, and products of 8192 x 8192 matrices. {source}\n\n"
+    columns = ["ceiling", "ms", "GB_per_s", "TFLOP_per_s"]
+    text += markdown_table(
+        ["ceiling", "ms", "GB/s", "TFLOP/s"], frame[columns].astype(object).to_numpy().tolist()
+    )
+    if race is None:
+        return text
+    at = (race["dtype"] == "bf16") & (race["head_dim"] == 64) & ~race["is_causal"].astype(bool)
+    race = race[at & (race["seq_len"] == 4096) & (race["forward_ms"] > 0)]
+    if not len(race):
+        return text
+    points = pd.DataFrame({"implementation": race["implementation"]})
+    work = [flops(r.batch_heads, r.seq_len, r.head_dim, False) for r in race.itertuples()]
+    points["TFLOP_per_s"] = [w / ms / 1e9 for w, ms in zip(work, race["forward_ms"], strict=True)]
+    # fused, it reads Q, K, V and writes O; the formula as well writes and reads S and P
+    least = race["batch_heads"] * race["seq_len"] * race["head_dim"] * 4 * 2
+    scores = race["batch_heads"] * race["seq_len"] ** 2 * 4 * 2
+    moved = least + scores * (race["implementation"] == "naive")
+    points["intensity"] = [w / b for w, b in zip(work, moved, strict=True)]
+    of = frame.set_index("ceiling")
+    rates = of["TFLOP_per_s"].dropna().to_dict()
+    title = "Attention forward under the roof: S 4096, d 64, bf16, full"
+    chart = plots.roofline_chart(points, of.loc["copy", "GB_per_s"], rates, title, source)
+    return text + paper.picture(chart, title, "roofline")
 
 
-def _picture(alt: str, name: str, prefix: str) -> str:
-    return f"\n![{alt}]({prefix}{name}.png)\n"
+def _leaderboard(frame: pd.DataFrame, source: str, paper: Paper) -> str:
+    text = f"## The leaderboard's shape\n\n16 heads, d 64, causal, bf16. {source}\n\n"
+    rows = []
+    for seq_len, group in frame.groupby("seq_len"):
+        for _, row in group.iterrows():
+            rate = flops(16, row["seq_len"], 64, True, "total") / row["total_ms"] / 1e9
+            values = [seq_len, row["implementation"], row["total_ms"], rate]
+            rows.append([*values, row.get("total_speed"), row["total_peak_MiB"], status(row)])
+    header = ["S", "implementation", "forward + backward, ms", "TFLOP/s"]
+    return text + markdown_table([*header, "speed", "peak MiB", ""], rows)
 
 
-def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Measurements as floats: where nothing at all ran, a column holds None."""
-    columns = [c for c in frame.columns if c == "ms" or "_ms" in c or c.endswith("_MiB")]
-    return frame.astype(dict.fromkeys([*columns, *frame.columns.intersection(["GB_per_s"])], float))
+def _attention_peers(frame: pd.DataFrame, source: str, paper: Paper) -> str:
+    return _race(frame, source, paper, "## FlashAttention against PyTorch's", "attention_peers")
 
 
-def _status(row: pd.Series) -> str:
-    status = row.get("status", "ok")
-    return "" if status == "ok" else str(status)
+def _attention_graph(frame: pd.DataFrame, source: str, paper: Paper) -> str:
+    head = (
+        "## Without the launches\n\nShort sequences again, replayed from CUDA graphs: what the "
+        "kernels take when Python launches none of them."
+    )
+    return _race(frame, source, paper, head)
 
 
-def _leaderboard(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> str:
-    columns = ["shape", "dtype", "forward_backward_ms", "TFLOP_per_s", "peak_MiB"]
-    columns += ["peer", "peer_ms", "speed_against_peer"]
-    header = ["shape", "dtype", "forward + backward, ms", "TFLOP/s", "peak MiB"]
-    header += ["peer", "its ms", "speed"]
-    rows = frame[columns].astype(object).to_numpy().tolist()
-    return f"## The leaderboard's shape\n\n{source}\n\n" + markdown_table(header, rows)
-
-
-def _attention_peers(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> str:
-    frame = _with_numbers(frame)
+def _race(frame: pd.DataFrame, source: str, paper: Paper, head: str, chart: str = "") -> str:
+    """Tables by dtype, head dim and mask; speeds of each of our kernels against the others."""
+    text = f"{head}\n\n{source}\n"
+    ours = [n for n in ("flash_triton", "expert") if n in set(frame["implementation"])]
+    passes = [w for w in ("forward", "backward", "total") if f"{w}_ms" in frame]
+    short = {"forward": "fwd", "backward": "bwd", "total": "fwd + bwd"}
+    header = ["S", "implementation"]
+    for what in passes:
+        header += [f"{short[what]} ms", "TFLOP/s"]
+        header += [f"{name}'s speed" for name in ours]
     keys = ["dtype", "head_dim", "is_causal", "batch_heads"]
-    text = f"## FlashAttention against PyTorch's\n\n{source}\n"
     for (dtype, head_dim, is_causal, heads), group in frame.groupby(keys, sort=False):
         mask = "causal" if is_causal else "full"
         text += f"\n### {dtype}, {heads} heads, head dim {head_dim}, {mask}\n\n"
         rows: list[list[object]] = []
         for seq_len, shape in group.groupby("seq_len", sort=True):
-            ours = shape[shape["implementation"] == "ours"].iloc[0]
-            for _, row in shape.iterrows():
-                rows.append([seq_len, row["implementation"], *_race_cells(row, ours)])
-        header = ["S", "implementation", "fwd ms", "bwd ms", "fwd + bwd ms", "TFLOP/s fwd"]
-        header += ["bwd", "speed fwd", "bwd", "fwd + bwd", ""]
-        text += markdown_table(header, rows)
-        if (dtype, head_dim, is_causal) == ("bf16", 64, True):
+            known = shape.drop_duplicates("implementation").set_index("implementation")
+            for name, row in known.iterrows():
+                cells: list[object] = [seq_len, name]
+                for what in passes:
+                    ms = row[f"{what}_ms"]
+                    cells += [ms, flops(heads, seq_len, head_dim, is_causal, what) / ms / 1e9]
+                    for own in ours:
+                        other = own in known.index and own != name
+                        cells.append(ms / known.loc[own, f"{what}_ms"] if other else None)
+                rows.append([*cells, status(row)])
+        text += markdown_table([*header, ""], rows)
+        if chart and (dtype, head_dim, is_causal) == ("bf16", 64, True) and len(rows) > 5:
             title = f"Forward + backward, {heads} heads, d 64, causal, bf16"
-            chart = plots.time_chart(group, "seq_len", "total_ms", "implementation", title, source)
-            chart.savefig(pictures / "attention_peers.png")
-            text += _picture(title, "attention_peers", prefix)
+            args = (group, "seq_len", "total_ms", "implementation")
+            text += paper.picture(plots.time_chart(*args, title, source), title, chart)
+            if "naive" in set(group["implementation"]):
+                drawn = plots.speedup_chart(*args, "naive", title, source)
+                text += paper.picture(drawn, f"{title}, times as fast as naive", f"{chart}_speedup")
     return text
 
 
-def _race_cells(row: pd.Series, ours: pd.Series) -> list[object]:
-    shape = (row["batch_heads"], row["seq_len"], row["head_dim"], row["is_causal"])
-    times = [row[f"{what}_ms"] for what in ("forward", "backward", "total")]
-    rates = [
-        flops(*shape, what) / ms / 1e9
-        for what, ms in zip(("forward", "backward"), times, strict=False)
-    ]
-    speeds: list[object] = [None] * 3
-    if row["implementation"] != "ours":
-        speeds = [row[f"{w}_ms"] / ours[f"{w}_ms"] for w in ("forward", "backward", "total")]
-    return [*times, *rates, *speeds, _status(row)]
+def _long(frame: pd.DataFrame, source: str, paper: Paper) -> str:
+    text = f"## Up to 32,768 tokens\n\n8 heads, bf16, causal. {source}\n\n"
+    rows: list[list[object]] = []
+    for _, row in frame.iterrows():
+        times = [row["forward_ms"], row["backward_ms"], row["total_ms"]]
+        values = [row["head_dim"], row["seq_len"], row["implementation"], *times]
+        rows.append([*values, row["total_peak_MiB"], status(row)])
+    header = ["d", "S", "implementation", "fwd ms", "bwd ms", "fwd + bwd ms", "peak MiB", ""]
+    text += markdown_table(header, rows)
+    first = frame[frame["head_dim"] == frame["head_dim"].min()]
+    where = f"8 heads, d {first['head_dim'].iloc[0]}, causal, bf16"
+    args = (source,)
+    title = f"Forward + backward, {where}"
+    drawn = plots.scaling_chart(first, "seq_len", "total_ms", "implementation", title, *args)
+    text += paper.picture(drawn, title, "attention_32k")
+    title = f"Peak memory, {where}"
+    drawn = plots.memory_chart(first, "seq_len", "total_peak_MiB", "implementation", title, *args)
+    return text + paper.picture(drawn, title, "attention_32k_memory")
 
 
-def _attention(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> str:
+def _attention(frame: pd.DataFrame, source: str, paper: Paper) -> str:
     title = "8 x S x 64, float32, causal"
     text = f"## The attention benchmark of homework 3\n\n{title}. {source}\n\n"
-    frame = _with_numbers(frame)
     columns = ["seq_len", "implementation", "forward_ms", "backward_ms", "forward_peak_MiB"]
     columns += ["backward_peak_MiB", "saved_activations_MiB", "status"]
     header = ["S", "implementation", "fwd ms", "bwd ms", "fwd peak MiB", "bwd peak MiB"]
     header += ["saved MiB", "status"]
     text += markdown_table(header, frame[columns].astype(object).to_numpy().tolist())
     args = ("seq_len", "backward_peak_MiB", "implementation", f"Peak memory, {title}", source)
-    plots.memory_chart(frame, *args).savefig(pictures / "attention_memory.png")
-    return text + _picture(args[3], "attention_memory", prefix)
+    return text + paper.picture(plots.memory_chart(frame, *args), args[3], "attention_memory")
 
 
-def _ladder(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> str:
-    text = f"## The attention ladder\n\nOne head, float32, not causal, forward. {source}\n\n"
-    frame = _with_numbers(frame)
-    naive = frame[frame["rung"] == "naive"].set_index("seq_len")["forward_ms"]
-    rows: list[list[object]] = []
-    for _, row in frame.iterrows():
-        speed = naive.get(row["seq_len"], float("nan")) / row["forward_ms"]
-        values = [row["seq_len"], row["rung"], row["forward_ms"], speed, row["forward_peak_MiB"]]
-        rows.append([*values, _status(row)])
-    header = ["S", "rung", "ms", "times as fast as naive", "peak MiB", ""]
-    text += markdown_table(header, rows)
-    title = "Growth with the sequence length"
-    chart = plots.scaling_chart(frame, "seq_len", "forward_ms", "rung", title, source)
-    chart.savefig(pictures / "attention_ladder.png")
-    return text + _picture(title, "attention_ladder", prefix)
-
-
-def _softmax_matmul(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> str:
-    return _softmax_matmul_section(frame, source, pictures, prefix, "float32", "softmax_matmul")
-
-
-def _softmax_matmul_tf32(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> str:
-    return _softmax_matmul_section(frame, source, pictures, prefix, "TF32", "softmax_matmul_tf32")
-
-
-def _softmax_matmul_section(
-    frame: pd.DataFrame, source: str, pictures: Path, prefix: str, precision: str, name: str
-) -> str:
-    frame = _with_numbers(frame)
-    frame["kernel"] = [
-        f"fused, BLOCK {block:.0f}" if triton else "PyTorch"
-        for triton, block in zip(frame["triton"], frame["BLOCK"].astype(float), strict=True)
-    ]
-    torch_ms = frame[frame["kernel"] == "PyTorch"].set_index("d2")["forward_ms_mean"]
-    rows = [
-        [
-            row["d2"],
-            row["kernel"],
-            row["forward_ms_mean"],
-            row["forward_ms_std"],
-            torch_ms.get(row["d2"], float("nan")) / row["forward_ms_mean"],
-            row["forward_peak_MiB"],
-        ]
-        for _, row in frame.iterrows()
-    ]
-    shape = "x 16 x 2048 x d2, V 16 x d2 x 512, float32"
-    text = f"## Fused softmax-matmul, {precision} products\n\n{shape}. {source}\n\n"
-    header = ["d2", "kernel", "mean ms", "std ms", "times as fast as PyTorch", "peak MiB"]
-    text += markdown_table(header, rows)
-    title = f"softmax(x) @ V, {precision} products"
-    chart = plots.time_chart(frame, "d2", "forward_ms_mean", "kernel", title, source)
-    chart.savefig(pictures / f"{name}.png")
-    return text + _picture(title, name, prefix)
-
-
-def _copy_softmax(frame: pd.DataFrame, source: str, pictures: Path, prefix: str) -> str:
-    text = f"## Softmax against a copy\n\nfloat32; bytes read once and written once. {source}\n\n"
-    frame = _with_numbers(frame)
-    copies = frame[frame["kernel"] == "copy"].set_index(["batch", "d1", "d2"])["ms"]
-    rows: list[list[object]] = []
-    for _, row in frame.iterrows():
-        share = copies.get((row["batch"], row["d1"], row["d2"]), float("nan")) / row["ms"]
-        shape = f"{row['batch']} x {row['d1']} x {row['d2']}"
-        values = [shape, row["kernel"], row["tile"], row["ms"], row["GB_per_s"], share]
-        rows.append([*values, _status(row)])
-    return text + markdown_table(
-        ["shape", "kernel", "tile", "ms", "GB/s", "speed (copy = 1)", ""], rows
-    )
-
-
-_SECTIONS: dict[str, Callable[[pd.DataFrame, str, Path, str], str]] = {
+_SECTIONS: dict[str, Callable[[pd.DataFrame, str, Paper], str]] = {
     "leaderboard": _leaderboard,
     "attention_peers": _attention_peers,
+    "attention_graph": _attention_graph,
+    "attention_32k": _long,
     "attention": _attention,
-    "attention_ladder": _ladder,
-    "softmax_matmul": _softmax_matmul,
-    "softmax_matmul_tf32": _softmax_matmul_tf32,
-    "copy_softmax": _copy_softmax,
+    "attention_ladder": kernels.ladder,
+    "softmax": kernels.softmax,
+    "softmax_matmul": kernels.softmax_matmul,
+    "softmax_matmul_tf32": kernels.softmax_matmul_tf32,
+    "expert_steps": kernels.expert_steps,
+    "experiments": kernels.experiments,
 }

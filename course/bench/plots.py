@@ -5,46 +5,37 @@ They take a table with one measurement a row and the names of its columns: ``x``
 positive number are left out. ``source`` is the sentence of :func:`course.bench.measured.load`.
 """
 
-import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "os^Dv<>"
-
-
-class Chart(Figure):
-    """A Figure that a notebook shows as the value of a cell, whether or not pyplot is loaded."""
-
-    def _repr_png_(self) -> bytes:
-        png = io.BytesIO()
-        self.savefig(png, format="png")
-        return png.getvalue()
+from course.bench.canvas import Style, canvas, finish, label_ends, style_of
+from course.bench.registry import Op
 
 
 def time_chart(
     frame: pd.DataFrame, x: str, y: str, series: str, title: str = "", source: str = ""
 ) -> Figure:
     """Time against size, both logarithmic: a constant factor is a constant distance."""
-    figure, axes = _canvas(title, source)
-    _lines(axes, frame, x, y, series)
+    figure, axes = canvas(title, source)
     axes.set_yscale("log")
-    return _finish(figure, axes, x, "time (ms)")
+    _lines(axes, frame, x, y, series)
+    return finish(figure, axes, x, "time (ms)")
 
 
 def memory_chart(
     frame: pd.DataFrame, x: str, y: str, series: str, title: str = "", source: str = ""
 ) -> Figure:
     """Memory (MiB) against size, both logarithmic: N grows by one step a doubling, N² by two."""
-    figure, axes = _canvas(title, source)
-    _lines(axes, frame, x, y, series)
+    figure, axes = canvas(title, source)
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    return _finish(figure, axes, x, "memory (MiB)")
+    _lines(axes, frame, x, y, series)
+    return finish(figure, axes, x, "memory (MiB)")
 
 
 def speedup_chart(
@@ -65,26 +56,157 @@ def speedup_chart(
     if baseline not in wide:
         raise ValueError(f"baseline: {baseline!r} is not among {sorted(map(str, wide.columns))}")
     ratios = wide.rdiv(wide[baseline], axis=0)
-    figure, axes = _canvas(title, source)
+    figure, axes = canvas(title, source)
     long = ratios.reset_index().melt(id_vars=x, var_name=series, value_name="speedup")
+    largest = long["speedup"].astype(float).max()
+    if largest > 8:
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    else:
+        axes.set_ylim(0, 1.05 * max(largest, 1.0))
     _lines(axes, long, x, "speedup", series)
-    axes.set_ylim(bottom=0)
-    return _finish(figure, axes, x, f"times as fast as {baseline}")
+    return finish(figure, axes, x, f"times as fast as {baseline}")
 
 
 def scaling_chart(
     frame: pd.DataFrame, x: str, y: str, series: str, title: str = "", source: str = ""
 ) -> Figure:
-    """Growth with size: each series with its fitted power of ``x``, written in the legend."""
-    figure, axes = _canvas(title, source)
+    """Growth with size: each series with its fitted power of ``x``, written beside it."""
+    figure, axes = canvas(title, source)
+    axes.set_yscale("log")
+    ends = []
     for index, (name, one) in enumerate(_series(frame, x, y, series)):
         power, factor = fitted_power(one[x], one[y])
-        color = COLORS[index % len(COLORS)]
+        style = style_of(name, index)
         label = name if np.isnan(power) else f"{name}: N$^{{{power:.2f}}}$"
-        axes.plot(one[x], one[y], MARKERS[index % len(MARKERS)], color=color, label=label)
-        axes.plot(one[x], factor * one[x].astype(float) ** power, color=color, linewidth=1)
+        axes.plot(one[x], one[y], style.marker, color=style.color, markersize=4, label=label)
+        axes.plot(one[x], factor * one[x].astype(float) ** power, color=style.color, linewidth=1)
+        ends.append((label, one[x].iloc[-1], one[y].iloc[-1], style))
+    label_ends(axes, ends)
+    return finish(figure, axes, x, "time (ms)" if y.endswith("_ms") else y)
+
+
+def roofline_chart(
+    points: pd.DataFrame,
+    GB_per_s: float,
+    TFLOP_per_s: Mapping[str, float],
+    title: str = "",
+    source: str = "",
+) -> Figure:
+    """Operations a byte against TFLOP/s, under the measured ceilings; one dot an implementation.
+
+    Args:
+        points: columns implementation, intensity (operations for each byte that must move) and
+            TFLOP_per_s.
+        GB_per_s, TFLOP_per_s: the ceilings, a copy's bandwidth and products' rates by dtype.
+    """
+    figure, axes = canvas(title, source)
+    axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    return _finish(figure, axes, x, y)
+    points = points[points["TFLOP_per_s"].astype(float) > 0].reset_index(drop=True)
+    right = 4 * max([1000.0, *points["intensity"].astype(float)])
+    left = min([4.0, *points["intensity"].astype(float) / 4])
+    top = max([0.001, *TFLOP_per_s.values()])
+    knee = top / GB_per_s * 1e3
+    axes.plot([left, knee], [left * GB_per_s / 1e3, top], color="0.35", linewidth=1.2)
+    axes.annotate(
+        f"memory: {GB_per_s / 1e3:.2g} TB/s",
+        (left * 1.4, left * 1.4 * GB_per_s / 1e3),
+        xytext=(6, -10),
+        textcoords="offset points",
+        fontsize=8,
+        color="0.35",
+    )
+    by_rate = sorted(TFLOP_per_s.items(), key=lambda pair: -pair[1])
+    # 16-bit products run at about one rate: one line for those within a tenth of each other
+    groups: list[tuple[list[str], float]] = []
+    for name, rate in by_rate:
+        if groups and groups[-1][1] < 1.15 * rate:
+            groups[-1][0].append(name)
+        else:
+            groups.append(([name], rate))
+    for names, rate in groups:
+        axes.plot([rate / GB_per_s * 1e3, right], [rate, rate], color="0.35", linewidth=1.2)
+        words = f"{', '.join(names)}: {rate:.3g}"
+        axes.text(right, rate * 1.04, words, ha="right", va="bottom", fontsize=8, color="0.35")
+    ends = []
+    for index, row in points.iterrows():
+        style = style_of(str(row["implementation"]), int(str(index)))
+        axes.plot(row["intensity"], row["TFLOP_per_s"], style.marker, color=style.color)
+        ends.append((str(row["implementation"]), row["intensity"], row["TFLOP_per_s"], style))
+    lowest = min([groups[-1][1] if groups else 1.0, *points["TFLOP_per_s"].astype(float)])
+    axes.set_xlim(left, right)
+    axes.set_ylim(lowest / 3, top * 2)
+    label_ends(axes, ends, at_point=True)
+    axes.set_xlabel("operations a byte")
+    axes.set_ylabel("TFLOP/s")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    return figure
+
+
+def ladder_chart(
+    steps: Sequence[tuple[str, float]], title: str = "", source: str = "", unit: str = "ms"
+) -> Figure:
+    """Bars, one under the other: each step's time, and how many times as fast as the first it is.
+
+    Args:
+        steps: (name, time) in the order they were climbed.
+    """
+    figure, axes = canvas(title, source, height=0.9 + 0.42 * max(3, len(steps)))
+    names = [name for name, _ in steps]
+    times = [time for _, time in steps]
+    places = np.arange(len(steps))
+    axes.barh(places, times, color=[style_of(name, i).color for i, name in enumerate(names)])
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    spread = max(times, default=1.0) / min(times, default=1.0)
+    if spread > 20:
+        axes.set_xscale("log")
+        axes.set_xlim(min(times) / 2, max(times) * 6)
+    else:
+        axes.set_xlim(0, 1.3 * max(times, default=1.0))
+    for place, time in zip(places, times, strict=True):
+        words = f"{time:.3g} {unit}" + (f"   {times[0] / time:.3g}x" if place else "")
+        axes.annotate(
+            words,
+            (time, place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    axes.set_xlabel(f"time ({unit})")
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def drawings(
+    op: Op, frame: pd.DataFrame, passes: Sequence[str], source: str
+) -> dict[str, Callable[[], Figure]]:
+    """The charts that rows of ``course bench`` can fill, by name; ``passes`` are in the names."""
+    size = _grows(op, frame)
+    made: dict[str, Callable[[], Figure]] = {}
+    for what in passes:
+        y = f"{what}_ms"
+        if y not in frame or not (frame[y].astype(float) > 0).any():
+            continue
+        title = f"{op.name}, {what}"
+        known = frame[frame[y].astype(float) > 0]
+        if size is None:
+            steps = list(zip(known["implementation"], known[y].astype(float), strict=True))
+            made[f"{what}_bars"] = partial(ladder_chart, steps, title, source)
+            continue
+        args = (size, y, "implementation")
+        first = str(known["implementation"].iloc[0])
+        slowest = "naive" if "naive" in set(known["implementation"]) else first
+        made[f"{what}_time"] = partial(time_chart, frame, *args, title, source)
+        made[f"{what}_speedup"] = partial(speedup_chart, known, *args, slowest, title, source)
+        made[f"{what}_scaling"] = partial(scaling_chart, frame, *args, title, source)
+        peak = f"{what}_peak_MiB"
+        if (frame[peak].astype(float) > 0).any():
+            args = (size, peak, "implementation")
+            made[f"{what}_memory"] = partial(memory_chart, frame, *args, title, source)
+    return made
 
 
 def fitted_power(x: pd.Series, y: pd.Series) -> tuple[float, float]:
@@ -102,13 +224,10 @@ def fitted_power(x: pd.Series, y: pd.Series) -> tuple[float, float]:
     return float(power), float(np.exp(log_factor))
 
 
-def _canvas(title: str, source: str) -> tuple[Figure, Axes]:
-    figure = Chart(figsize=(6.4, 4.0), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize=11)
-    if source:
-        figure.supxlabel(source, x=0.99, ha="right", fontsize=7, color="0.4")
-    return figure, axes
+def _grows(op: Op, frame: pd.DataFrame) -> str | None:
+    """The size that takes several values while the others stay, to draw against."""
+    several = [name for name in op.sizes if frame[name].nunique() > 1]
+    return several[0] if len(several) == 1 and frame["dtype"].nunique() == 1 else None
 
 
 def _series(frame: pd.DataFrame, x: str, y: str, series: str) -> list[tuple[str, pd.DataFrame]]:
@@ -118,24 +237,18 @@ def _series(frame: pd.DataFrame, x: str, y: str, series: str) -> list[tuple[str,
 
 
 def _lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, series: str) -> None:
+    ends: list[tuple[str, float, float, Style]] = []
     for index, (name, one) in enumerate(_series(frame, x, y, series)):
+        style = style_of(name, index)
         axes.plot(
             one[x],
             one[y],
-            marker=MARKERS[index % len(MARKERS)],
+            marker=style.marker,
             markersize=4,
-            color=COLORS[index % len(COLORS)],
+            color=style.color,
+            linewidth=style.width,
+            linestyle=style.line,
             label=name,
         )
-
-
-def _finish(figure: Figure, axes: Axes, x_label: str, y_label: str) -> Figure:
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(True, which="major", color="0.9", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
-    return figure
+        ends.append((name, one[x].iloc[-1], one[y].iloc[-1], style))
+    label_ends(axes, ends)

@@ -27,6 +27,18 @@ class Timing:
     peak_mib: float
 
 
+class Prepared:
+    """A candidate that needs something done before every pass, untimed: a forward pass, say."""
+
+    def __init__(self, before: Callable[[], None], timed: Callable[[], object]):
+        self.before = before
+        self.timed = timed
+
+    def __call__(self) -> object:
+        self.before()
+        return self.timed()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one candidate: its timing, or a status and a reason instead of one."""
@@ -89,7 +101,8 @@ def compare(
         candidates: name -> function of no arguments.
         correct: gets a name and its result, and raises AssertionError when that is wrong.
         warmup, passes: of each candidate.
-        budget_ms: time for each candidate's passes; the slow get fewer, 5 at the least.
+        budget_ms: time for each candidate's passes; the slow get fewer, 5 at the least, and a
+            warm-up of a third of that.
         clock: the GPU's, unless given.
 
     Returns:
@@ -103,7 +116,7 @@ def compare(
     for name, fn in candidates.items():
         try:
             _judge(name, fn, correct)
-            for _ in range(warmup):
+            for _ in range(_warm_passes(fn, warmup, budget_ms, clock)):
                 fn()
             peaks[name] = _peak_of_one_pass(fn, clock)
             left[name] = _affordable(fn, passes, budget_ms, clock)
@@ -136,7 +149,28 @@ def failure(error: Exception) -> Outcome:
     return Outcome(status, in_words(error), None)
 
 
+def replayed(fn: Callable[[], object]) -> Callable[[], object]:
+    """``fn`` recorded as a CUDA graph: a replay launches its kernels without Python's help.
+
+    Raises:
+        RuntimeError: it does what cannot be recorded, or there is no GPU.
+    """
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            fn()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        fn()
+    return graph.replay
+
+
 def _one_pass(fn: Callable[[], object], clock: Clock) -> tuple:
+    if isinstance(fn, Prepared):
+        fn.before()
+        fn = fn.timed
     clock.flush_cache()
     start = clock.record()
     fn()
@@ -158,10 +192,22 @@ def _peak_of_one_pass(fn: Callable[[], object], clock: Clock) -> float:
     return clock.peak_memory_mib()
 
 
+def _warm_passes(fn: Callable[[], object], warmup: int, budget_ms: float, clock: Clock) -> int:
+    if budget_ms == float("inf") or warmup < 2:
+        return warmup
+    fn()  # the first call compiles, and says nothing about the others
+    one = _one_pass_ms(fn, clock)
+    return max(1, min(warmup - 2, int(budget_ms / 3 / one))) if one else warmup
+
+
 def _affordable(fn: Callable[[], object], passes: int, budget_ms: float, clock: Clock) -> int:
     if budget_ms == float("inf"):
         return passes
+    one = _one_pass_ms(fn, clock)
+    return max(min(5, passes), min(passes, int(budget_ms / one) if one else passes))
+
+
+def _one_pass_ms(fn: Callable[[], object], clock: Clock) -> float:
     pair = _one_pass(fn, clock)
     clock.synchronize()
-    one = clock.elapsed_ms(*pair)
-    return max(min(5, passes), min(passes, int(budget_ms / one) if one else passes))
+    return clock.elapsed_ms(*pair)

@@ -172,19 +172,26 @@ def traffic(passes: Sequence[tuple[str, int, int]] = PASSES) -> Figure:
 def bandwidth() -> Figure:
     """Measured GB/s of copy and softmax kernels against the width of a row.
 
-    Reads ``docs/performance/copy_softmax.json``; says so where nothing has been measured.
+    Reads ``docs/performance/softmax.json``; says so where nothing has been measured.
     """
     figure, (ax,) = chart(3.0)
     try:
-        table, where = measured.load("copy_softmax")
+        table, where = measured.load("softmax")
     except FileNotFoundError:
         ax.axis("off")
         ax.text(0.5, 0.5, "Nothing has been measured yet.", ha="center", va="center", color=GREY)
         return done(figure)
-    for number, (kernel, rows) in enumerate(table.dropna(subset=["GB_per_s"]).groupby("kernel")):
-        rows = rows.sort_values("d2")
+    table = table.dropna(subset=["forward_GB_per_s"])
+    kernels = {
+        "copy": "copy",
+        "torch.softmax": "torch.softmax",
+        "online_softmax": "online_softmax, blocks 16 x 16",
+        "online_softmax_1x4096": "online_softmax, blocks 1 x 4096",
+    }
+    for number, (kernel, name) in enumerate(kernels.items()):
+        rows = table[table["implementation"] == kernel].sort_values("d2")
         colour = PROGRAMS[number % len(PROGRAMS)]
-        ax.plot(rows["d2"], rows["GB_per_s"], "o-", ms=4, color=colour, label=str(kernel))
+        ax.plot(rows["d2"], rows["forward_GB_per_s"], "o-", ms=4, color=colour, label=name)
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_ylim(bottom=0)
