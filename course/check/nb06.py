@@ -19,6 +19,7 @@ from course.check.nb06_traffic import arithmetic
 from course.check.registry import checker
 from course.check.rungs import Rung, assert_writes_only_its_output
 from course.device import prepare
+from course.interpreter import proves
 
 
 def _random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -127,9 +128,9 @@ def multihead() -> str:
 
 
 def _bfloat16() -> tuple[torch.dtype, ...]:
-    from course.interpreter import proves
-
-    return (torch.bfloat16,) if not prepare().interpreted or proves(torch.bfloat16) else ()
+    if prepare().interpreted:
+        return (torch.bfloat16,) if proves(torch.bfloat16) else ()
+    return (torch.bfloat16,) if torch.cuda.get_device_capability() >= (8, 0) else ()
 
 
 def _judge_tiles_visited(rung: Rung) -> None:
@@ -164,17 +165,14 @@ def _fenced(name: str) -> None:
 def base_two(tile: Any) -> str:
     rows, keys, d, scale = 16, 64, 32, 1 / math.sqrt(32)
     v = surrounded(_random(keys, d, seed=2))
-    for factor, shift, what in (
-        (6.0, 0.0, "ordinary "),
-        (300.0, 0.0, "large "),
-        (6.0, -700.0, "negative "),
-    ):
+    kinds = {"ordinary": (6.0, 0.0), "large": (300.0, 0.0), "negative": (6.0, -700.0)}
+    for what, (factor, shift) in kinds.items():
         s = surrounded(factor * _random(rows, keys, seed=1) + shift)
         o, lse = Guarded(rows, d), Guarded(rows)
         with arithmetic((rows, keys)) as counts:
             nb06_kernels.tile_kernel[(1,)](tile, s, v, o.tensor, lse.tensor, scale, rows, keys, d)
         condition = max(1.0, (s * scale).abs().max().item())
-        with case(f"{what}scores"):
+        with case(f"{what} scores"):
             assert_matches("lse", lse.tensor, _log_sum_exp, s, scale, condition=condition)
             assert_matches("o", o.tensor, _weighted, s, v, scale, condition=condition)
     if counts is None:

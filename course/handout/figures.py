@@ -172,7 +172,7 @@ def two_kernels() -> Figure:
 
 def road() -> Figure:
     """The course from left to right: the one new idea of each chapter."""
-    figure, ax = _page(17.1, 4.3, 9.0)
+    figure, ax = _page(20.0, 4.3, 10.5)
     stops = [
         ("Triton\nbasics", "programs,\nmasks, strides", "notebook 00", GREY),
         ("online\nsoftmax", "one pass instead\nof three", "notebook 01", BLUE),
@@ -185,6 +185,7 @@ def road() -> Figure:
             AMBER,
         ),
         ("FlashAttention-2\nin Triton", "kernels forward\nand backward", "05 · homework 3", GREEN),
+        ("as fast as\nthe hardware", "count, time,\ntune, 8 bits", "notebook 06", GREY),
     ]
     for k, (title, idea, where, colour) in enumerate(stops):
         x = 2.88 * k
@@ -203,10 +204,10 @@ def road() -> Figure:
         label(ax, x + 1.3, 2.75, idea, size=8.8)
         if k + 1 < len(stops):
             arrow(ax, (x + 2.52, 1.5), (x + 2.96, 1.5), INK)
-    ax.plot([0.1, 17.0], [3.4, 3.4], color=FAINT, linewidth=2)
+    ax.plot([0.1, 19.9], [3.4, 3.4], color=FAINT, linewidth=2)
     label(ax, 0.1, 3.85, "every step is checked as you write it", GREY, ha="left", size=8.5)
     label(
-        ax, 17.0, 3.85, "one code: interpreted on a laptop, fast on a GPU", GREY, "right", size=8.5
+        ax, 19.9, 3.85, "one code: interpreted on a laptop, fast on a GPU", GREY, "right", size=8.5
     )
     return done(figure)
 

@@ -4,7 +4,7 @@
 #
 # **Your kernel is right. What still stands between it and the speed of the machine?**
 #
-# About 2 hours and a half · 8 exercises · 20 points. No GPU needed: what can be counted, compiled
+# About 2 hours and a half · 8 exercises · 17 points. No GPU needed: what can be counted, compiled
 # or simulated runs here, and what only a GPU can say was measured on one and is shown with its
 # name.
 #
@@ -453,7 +453,7 @@ for name, (median, spread) in race(candidates, clock).items():
 # Products take the inputs' dtype (`p.to(v.dtype)`), sums are float32. `scale_log2` is
 # $\log_2 e / \sqrt d$, for `tl.exp2`: section 6 says why, `tl.exp` with another scale is right too.
 
-# %% check="nb06-5" points=3
+# %% check="nb06-5" points=2
 check("nb06-5")
 
 # %% [markdown]
@@ -877,7 +877,7 @@ fp8.errors(errors, GROUPS)
 # - $p_8 v_8$ is multiplied by the scale of this tile of v *before* it is added to `acc`.
 #   (`in_order_of_values(p, ...)`, given, sorts the columns of `p` as `v` is stored.)
 
-# %% check="nb06-8" points=3
+# %% check="nb06-8" points=2
 check("nb06-8")
 
 # %% [markdown]
