@@ -23,10 +23,11 @@ values, products. Bits in such a handle are a TypeError, so nothing that was ove
 Where it differs from a GPU, because it follows PyTorch:
 
 - Too large for FP8: a GPU clips to 448 (e4m3) or 57344 (e5m2), infinity too
-  (``cvt.rn.satfinite`` in the PTX of sm_90); PyTorch and this give NaN (e4m3) or infinity (e5m2).
+  (``cvt.rn.satfinite`` in the PTX for sm_90). PyTorch's cast, and so this, gives infinity for
+  e5m2; for e4m3 it clips from 2.13 on, and gives NaN before that.
 - ``tl.sum`` of bf16 is added in float32 and rounded once; a GPU rounds after each addition.
   ``tl.max``, ``tl.min``, ``tl.maximum``, ``tl.cumsum`` turn bf16 into float32 on both.
-- ``tl.fma`` of bf16 rounds to float32 first, like ``torch.addcmul``.
+- ``tl.fma`` of bf16 is rounded to float32 and then to bf16.
 - ``tl.dot`` of FP8 adds in float32; Hopper's tensor cores keep fewer bits while adding.
 - Arithmetic and comparisons of two FP8 tensors work here, and do not compile for any GPU (3.7.1,
   sm_90): convert first.

@@ -13,7 +13,7 @@ def replacements(interpreter: Any) -> dict[str, Callable[..., Any]]:
     handle, builder, tl = interpreter.TensorHandle, interpreter.InterpreterBuilder, interpreter.tl
     array_type, rounding = interpreter._get_np_dtype, interpreter._ir.ROUNDING_MODE
     stock_cast, stock_convert = builder.cast_impl, builder.create_fp_to_fp
-    stock_abs, stock_dot = builder.create_fabs, builder.create_dot
+    stock_abs, stock_fused, stock_dot = builder.create_fabs, builder.create_fma, builder.create_dot
 
     def cast(self: Any, src: Any, dst_type: Any) -> Any:
         if format_of(src.dtype) is None and format_of(dst_type) is None:
@@ -36,6 +36,12 @@ def replacements(interpreter: Any) -> dict[str, Callable[..., Any]]:
             return stock_abs(self, arg)
         return handle(np.abs(arg.data), arg.dtype.scalar)
 
+    def fused(self: Any, x: Any, y: Any, z: Any) -> Any:
+        if format_of(z.dtype) is None:
+            return stock_fused(self, x, y, z)
+        product = np.multiply(x.data, y.data, dtype=np.float64)
+        return handle(product + z.data, z.dtype.scalar)
+
     def dot(self: Any, a: Any, b: Any, d: Any, *rest: Any) -> Any:
         if format_of(a.dtype) is None and format_of(b.dtype) is None:
             return stock_dot(self, a, b, d, *rest)
@@ -46,16 +52,11 @@ def replacements(interpreter: Any) -> dict[str, Callable[..., Any]]:
     def constant(dtype: Any) -> Callable[..., Any]:
         return lambda self, value: handle(np.array([value], np.float32), dtype)
 
-    def scaled(self: Any, *operands: Any) -> Any:
-        raise NotImplementedError("tl.dot_scaled cannot be interpreted before triton 3.8")
-
-    mended: dict[str, Callable[..., Any]] = {
+    return {
         "cast_impl": cast,
         "create_fp_to_fp": convert,
         "create_fabs": absolute,
+        "create_fma": fused,
         "create_dot": dot,
         **{f"get_{name}": constant(tl.dtype(name)) for name in FORMATS},
     }
-    if not hasattr(builder, "create_dot_scaled"):
-        mended["create_dot_scaled"] = scaled
-    return mended

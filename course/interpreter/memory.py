@@ -83,13 +83,14 @@ def reductions(interpreter: Any) -> Replacements:
     """Atomic addition to bf16, and the atomics of tensor descriptors (of any type)."""
     handle, builder, tl = interpreter.TensorHandle, interpreter.InterpreterBuilder, interpreter.tl
     operation, kinds = interpreter._ir.ATOMIC_OP, interpreter._ir.DESCRIPTOR_REDUCE_KIND
-    stock_rmw = builder.create_atomic_rmw
+    stock_rmw, memory = builder.create_atomic_rmw, interpreter._interpreter
 
     def read_modify_write(
         self: Any, rmw: Any, ptr: Any, val: Any, mask: Any, sem: Any, scope: Any
     ) -> Any:
         dtype = ptr.get_element_ty()
-        if format_of(dtype) is None:
+        carried = format_of(dtype)
+        if carried is None:
             return stock_rmw(self, rmw, ptr, val, mask, sem, scope)
         if rmw != operation.FADD:
             raise NotImplementedError(f"atomic {rmw} of {dtype} cannot be interpreted")
@@ -100,13 +101,12 @@ def reductions(interpreter: Any) -> Replacements:
             # of those that share an address one at a time, each rounded, as in memory
             _, first = np.unique(addresses[waiting], return_index=True)
             now = waiting[first]
-            where = handle(addresses[now], ptr.dtype)
-            allowed = handle(np.ones(now.shape, bool), tl.int1)
-            before = self.create_masked_load(where, allowed, None, None, None, False)
+            where, allowed = addresses[now], np.ones(now.shape, bool)
+            nothing = np.zeros(now.shape, carried.bits)
+            old[now] = carried.decode(memory.load(where, allowed, nothing, carried.bits))
             with np.errstate(over="ignore", invalid="ignore"):
-                after = handle(before.data + given[now], dtype)
-            self.create_masked_store(where, after, allowed, None, None)
-            old[now] = before.data
+                new = carried.rounded(old[now] + given[now])
+            memory.store(where, carried.encode(new), allowed)
             waiting = np.delete(waiting, first)
         return handle(old.reshape(ptr.data.shape), dtype)
 
