@@ -18,6 +18,7 @@ class Case:
         arguments: numbers and booleans after the tensors.
         backward: compile what the backward pass launches, instead of the call itself.
         transposed: the last two dimensions of the tensors lie the other way round in memory.
+        since: the first architecture whose instructions it needs.
     """
 
     op: str
@@ -27,6 +28,11 @@ class Case:
     arguments: tuple[Any, ...] = ()
     backward: bool = False
     transposed: bool = False
+    since: int = 0
+
+    def exists_on(self, arch: int) -> bool:
+        """Whether a chip has what the call needs; Turing has no bfloat16."""
+        return arch >= max(self.since, 80 if self.dtype == "bfloat16" else 0)
 
     def as_json(self) -> dict[str, Any]:
         """For the process that compiles."""
@@ -98,9 +104,24 @@ def _rung(name: str, seq: int, dtype: str) -> Case:
 
 _BASIC = tuple(_rung("basic", 512, dtype) for dtype in ("float32", "float16"))
 _VECTORIZED = tuple(_rung("vectorized", 512, dtype) for dtype in ("float32", "float16"))
+
+
+def _upper(name: str, dtype: str, d: int = 64, seq: int = _LONG, **more: Any) -> Case:
+    target = f"attention_ladder.{name}:attention"
+    return Case(f"ladder {name}", target, ((seq, 2, d),) * 3, dtype, (True,), **more)
+
+
+_TILED = (_upper("tiled", "float32"), _upper("tiled", "float32", 128))
+_MULTIHEAD = (
+    _upper("multihead", "float16"),
+    _upper("multihead", "float16", 128),
+    _upper("multihead", "float32", seq=_SHORT),
+)
+_FP8 = (_upper("fp8", "float16", since=89), _upper("fp8", "bfloat16", 128, since=89))
 _BACKWARD = tuple(_backward(case) for case in _FORWARD)
 
-CASES = (*_WORKED, *_SOFTMAX, *_BASIC, *_VECTORIZED, *_FORWARD, *_BACKWARD)
+_LADDER = (*_BASIC, *_VECTORIZED, *_TILED, *_MULTIHEAD, *_FP8)
+CASES = (*_WORKED, *_SOFTMAX, *_LADDER, *_FORWARD, *_BACKWARD)
 
 _OF_EXERCISE = {
     **dict.fromkeys(("hw1-1", "hw1-2", "hw1-3"), _SOFTMAX),
@@ -108,6 +129,9 @@ _OF_EXERCISE = {
     **dict.fromkeys(("hw3-7", "hw3-8", "hw3-9"), _BACKWARD),
     "nb03-1": _BASIC,
     "nb03-2": _VECTORIZED,
+    "nb06-2": _TILED,
+    "nb06-5": _MULTIHEAD,
+    "nb06-8": _FP8,
 }
 
 

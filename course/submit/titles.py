@@ -5,6 +5,7 @@ PARTS = {
     "hw2": "FlashAttention in PyTorch",
     "hw3": "FlashAttention in Triton",
     "nb03": "The attention ladder",
+    "nb06": "The attention ladder's top",
 }
 
 TITLES = {
@@ -30,6 +31,9 @@ TITLES = {
     "hw3-9": "bonus: dK and dV kernel",
     "nb03-1": "ladder: one key at a time",
     "nb03-2": "ladder: all keys at once",
+    "nb06-2": "ladder: tiles of queries, keys and features",
+    "nb06-5": "ladder: every head in 16 bits",
+    "nb06-8": "ladder: products in FP8",
 }
 
 BONUS = frozenset({"hw3-7", "hw3-8", "hw3-9"})

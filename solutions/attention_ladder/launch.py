@@ -63,13 +63,14 @@ def launch(
         kernel[grid](**arguments, **fixed)
 
 
-def fixed_tiles(q: Tensor, row_bytes: int) -> dict[str, int]:
-    """Tiles that fit every chip, rows of ``row_bytes``; an interpreter likes them few and large."""
+def fixed_tiles(q: Tensor, size: int, BLOCK_D: int) -> dict[str, int]:
+    """Tiles that fit every chip, of ``size`` bytes an element; few and large when interpreted."""
     rows = 64
     if q.is_cuda:
         # before sm_80: 64 KB of shared memory, and registers that 64 x 64 products would fill
-        small = torch.cuda.get_device_capability(q.device) < (8, 0)
-        rows = 64 if row_bytes <= 256 and not small else 32 if row_bytes <= 512 else 16
+        heavy = size == 4 or torch.cuda.get_device_capability(q.device) < (8, 0)
+        wide = BLOCK_D > 128
+        rows = 16 if heavy and wide else 32 if heavy or wide else 64
     # 8 warps: products without tensor cores fill the registers of 4 even at 32 x 32
     return {"BLOCK_Q": rows, "BLOCK_K": rows, "num_warps": 8 if rows == 32 else 4, "num_stages": 1}
 

@@ -95,7 +95,7 @@ def _attention_multihead_kernel(
 # fmt: off
 _TILES = {  # queries, keys, warps, stages
     (2, 64): [config(128, 64, 4, 3), config(64, 128, 4, 3), config(64, 64, 4, 2)],
-    (2, 128): [config(128, 64, 8, 2), config(128, 64, 4, 2), config(64, 64, 4, 2)],
+    (2, 128): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(64, 32, 4, 2)],
     (2, 256): [config(64, 64, 8, 2), config(64, 32, 4, 2), config(32, 32, 4, 1)],
     (4, 64): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
     (4, 128): [config(32, 32, 8, 1), config(16, 32, 4, 1)],
@@ -122,7 +122,7 @@ def attention(
     check_inputs(q, k, v, heads=True)
     o = torch.empty_like(q, memory_format=torch.contiguous_format)
     arguments = arguments_for(q=q, k=k, v=v, o=o)
-    fixed = fixed_tiles(q, arguments["BLOCK_D"] * q.element_size())
+    fixed = fixed_tiles(q, q.element_size(), arguments["BLOCK_D"])
 
     def grid(meta: dict[str, int]) -> tuple[int, int]:
         return triton.cdiv(len(q), meta["BLOCK_Q"]), q.shape[1] if q.ndim == 3 else 1

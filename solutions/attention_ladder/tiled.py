@@ -121,7 +121,7 @@ def attention(
     o = torch.empty_like(q, memory_format=torch.contiguous_format)
     arguments = arguments_for(q=q, k=k, v=v, o=o)
     BLOCK_D = arguments["BLOCK_D"]
-    fixed = fixed_tiles(q, 4 * BLOCK_D) | {"BLOCK_V": min(64, BLOCK_D)}
+    fixed = fixed_tiles(q, 4, BLOCK_D) | {"BLOCK_V": min(64, BLOCK_D)}
 
     def grid(meta: dict[str, int]) -> tuple[int, int, int]:
         heads = q.shape[1] if q.ndim == 3 else 1

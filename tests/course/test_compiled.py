@@ -24,6 +24,11 @@ NONE_SPILLS = {
     ("_online_softmax_bwd_kernel", "float32", 512): ALL,
     ("_attention_basic_kernel", "float32", 64): ALL,
     ("_attention_vectorized_kernel", "float32", 64): ALL,
+    ("_attention_multihead_kernel", "float16", 64): ALL,
+    ("_attention_multihead_kernel", "float32", 64): ALL,
+    ("_quantize_kernel", "float16", 64): (90, 100),
+    ("_attention_fp8_kernel", "float16", 64): (90, 100),
+    ("_attention_fp8_kernel", "bfloat16", 128): (90, 100),
     ("flash_fwd_kernel", "float16", 16): ALL,
     ("flash_fwd_kernel", "float16", 64): (75, 90, 100),
     ("flash_fwd_kernel", "bfloat16", 64): (90, 100),
@@ -40,6 +45,9 @@ NONE_SPILLS = {
 # the same, where one configuration of the list does not spill: autotuning can choose it
 ONE_DOES_NOT = {
     ("fused_softmax_kernel", "float32", 512): ALL,
+    ("_attention_tiled_kernel", "float32", 64): ALL,
+    ("_attention_tiled_kernel", "float32", 128): ALL,
+    ("_attention_multihead_kernel", "float16", 128): ALL,
     ("flash_fwd_kernel", "float16", 64): (80,),
     ("flash_fwd_kernel", "float16", 128): (80, 90),
     ("_dq_kernel", "float16", 64): (80,),
@@ -59,7 +67,7 @@ def test_every_case_was_compiled_for_every_architecture(rows):
         (case.op, case.dtype, case.shapes[0][-1], arch)
         for case in compiled.CASES
         for arch in ALL
-        if arch >= 80 or case.dtype != "bfloat16"
+        if case.exists_on(arch)
     }
     assert {(row.op, row.dtype, row.head_dim, row.arch) for row in rows} == wanted
     assert all(row.kernel and row.registers for row in rows if not row.problem)
@@ -100,7 +108,10 @@ def _promised(rows: list[Row], kernel: tuple, architectures: tuple[int, ...]) ->
 
 
 def test_products_of_16_bit_numbers_use_tensor_cores(rows):
-    products = ("fused_softmax_kernel", "flash_fwd_kernel", "_dq_kernel", "_dkdv_kernel")
+    products = (
+        *("fused_softmax_kernel", "flash_fwd_kernel", "_dq_kernel", "_dkdv_kernel"),
+        *("_attention_multihead_kernel", "_attention_fp8_kernel"),
+    )
     mine = [row for row in rows if row.kernel in products and row.dtype in ("float16", "bfloat16")]
     assert all(row.tensor_cores for row in mine if row.arch >= 80)
     assert not any(row.tensor_cores for row in mine if row.arch == 75)
