@@ -23,7 +23,8 @@ test-versions: $(TRITON:%=test-triton-%)
 test-triton-%:
 	COURSE_ISOLATED=1 COURSE_CPU=1 COURSE_VENV=.venv-triton-$* \
 	COURSE_VERSIONS="triton==$* $(if $(filter 3.6.%,$*),numpy<2.4)" TRITON_INTERPRET=1 \
-	course/environment.sh -m pytest --solutions -q --ignore=tests/course -W ignore::DeprecationWarning
+	course/environment.sh -m pytest --solutions -q -W ignore::DeprecationWarning \
+	tests/test_*.py tests/course/test_interpreter_*.py
 
 test-all: test test-slow test-versions
 
