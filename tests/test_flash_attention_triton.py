@@ -198,9 +198,11 @@ def test_backward_memory_grows_with_n(subject, machine):
 @pytest.mark.needs(tier="run")
 @MASKS
 @DTYPE
-@pytest.mark.parametrize(("seq", "d"), [(2048, 64), (1024, 128), (1100, 80), (1024, 256)])
-def test_tuned_sizes(subject, machine, seq, d, dtype, causal):
-    assert_gradients(subject, APPLY, *inputs((2,), seq, seq, d, machine, dtype), causal)
+@pytest.mark.parametrize(
+    ("batch", "seq", "d"), [(32, 2048, 64), (128, 1024, 128), (112, 1100, 80), (128, 1024, 256)]
+)
+def test_tuned_sizes(subject, machine, batch, seq, d, dtype, causal):
+    assert_gradients(subject, APPLY, *inputs((batch,), seq, seq, d, machine, dtype), causal)
 
 
 @pytest.mark.exercise("hw3-9", points=0)

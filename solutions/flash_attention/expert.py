@@ -20,8 +20,9 @@ from flash_attention.flash_forward import FlashAttentionTriton
 from flash_attention.inputs import check_inputs, fold_heads
 from flash_attention.tiles import L2_BYTES
 
-# below it the launches take longer than the kernels
-SHORTEST = 2048
+# scores times head dim (batch * seq_q * seq_k * d) below which the launches take longer than the
+# kernels: an expert's takes a dozen descriptors
+LIGHT = 2**35
 # (BLOCK_K, STAGES) of the forward pass and of dQ, STAGES of dK and dV, by head dim
 _FORWARD = {64: (128, 3), 128: (128, 2)}
 _DQ = {64: (64, 4), 128: (64, 3)}
@@ -34,9 +35,10 @@ def why_not(Q: Tensor, K: Tensor, V: Tensor) -> str:
         return "wgmma in this form is Hopper's (sm_90) alone"
     if Q.dtype not in (torch.bfloat16, torch.float16) or Q.shape[-1] not in _FORWARD:
         return "written for bfloat16 and float16 and head dims 64 and 128"
-    lengths = (Q.shape[-2], K.shape[-2])
-    if any(n % 128 for n in lengths) or min(lengths) < SHORTEST:
-        return f"written for lengths that are multiples of 128, from {SHORTEST}"
+    if Q.shape[-2] % 128 or K.shape[-2] % 128:
+        return "written for lengths that are multiples of 128"
+    if Q.numel() * K.shape[-2] < LIGHT:
+        return "so little to do that launching the kernels takes longer than they do"
     return ""
 
 
@@ -97,6 +99,7 @@ def expert_forward(
     K: Float[Tensor, "... k d"],
     V: Float[Tensor, "... k d"],
     causal: bool,
+    tile: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """O and the log-sum-exp L, of inputs that :func:`why_not` has nothing against."""
     from flash_attention.expert_forward import expert_forward_kernel
@@ -104,7 +107,7 @@ def expert_forward(
     d = Q.shape[-1]
     O = torch.empty(Q.shape, dtype=Q.dtype, device=Q.device)
     L = torch.empty(Q.shape[:-1], dtype=torch.float32, device=Q.device)
-    BLOCK_K, STAGES = _FORWARD[d]
+    BLOCK_K, STAGES = tile or _FORWARD[d]
     order = _order(Q, K)
     expert_forward_kernel[(order["batches"] * order["seq_q"] // 128,)](
         _tile(_flat(Q), 64, d), _tile(_flat(K), BLOCK_K, d), _tile(_flat(V), BLOCK_K, d),
@@ -115,10 +118,16 @@ def expert_forward(
 
 
 def expert_backward(
-    Q: Float[Tensor, "... q d"], K: Float[Tensor, "... k d"], V: Float[Tensor, "... k d"],
-    O: Float[Tensor, "... q d"], L: Float[Tensor, "... q"], dO: Float[Tensor, "... q d"],
-    causal: bool, deterministic: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    Q: Float[Tensor, "... q d"],
+    K: Float[Tensor, "... k d"],
+    V: Float[Tensor, "... k d"],
+    O: Float[Tensor, "... q d"],
+    L: Float[Tensor, "... q"],
+    dO: Float[Tensor, "... q d"],
+    causal: bool,
+    deterministic: bool,
+    stages: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """dQ, dK, dV; where ``deterministic`` is False, dQ is added up in whatever order it comes."""
     from flash_attention.expert_backward import expert_backward_kernel
     from flash_attention.expert_backward_dq import expert_dq_kernel
@@ -140,7 +149,7 @@ def expert_backward(
         _tile(q, 64, d), _tile(k, 128, d), _tile(v, 128, d), _tile(do, 64, d),
         _tile(dK.view(-1, d), 64, d), _tile(dV.view(-1, d), 64, d),
         _tile(start_s, 64), _tile(start_dp, 64), _tile(sums, 64, 64), **common,
-        STAGES=_DKDV[d], DQ_BY=dq_by, REGISTERS=216 if dq_by == "server" else 240,
+        STAGES=stages or _DKDV[d], DQ_BY=dq_by, REGISTERS=216 if dq_by == "server" else 240,
     )  # fmt: skip
     dQ = torch.empty(Q.shape, dtype=Q.dtype, device=Q.device)
     if not deterministic:

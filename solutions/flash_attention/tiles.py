@@ -13,6 +13,9 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+# scores (batch * seq_q * seq_k) from which computing them takes longer than launching the kernels:
+# descriptors and tuned tiles pay only then
+HEAVY = 2**27
 L2_BYTES = 32 << 20  # what a group of batch entries may take: half of an H200's, an A100's 40 MB
 
 
@@ -79,9 +82,13 @@ def place(pid, tiles, batches, group):
 
 def describable(*tensors: Tensor) -> bool:
     """Whether descriptors can read them: last dimension dense, the rest in steps of 16 bytes."""
-    if tensors[0].is_cuda and torch.cuda.get_device_capability(tensors[0].device) < (9, 0):
+    q, k = tensors[:2]
+    if q.is_cuda:
         # without TMA a descriptor's loads are not pipelined, and their addresses fill registers
-        return False
+        if torch.cuda.get_device_capability(q.device) < (9, 0):
+            return False
+        if q.shape[0] * q.shape[1] * k.shape[1] < HEAVY:
+            return False
     return all(
         t.stride(-1) == 1
         and t.data_ptr() % 16 == 0
