@@ -416,7 +416,8 @@ if not INTERPRETED:
 # - *Out of bounds.* It reads and writes whatever lies there, as a GPU would.
 # - *Races.* It runs the programs one after another; a GPU runs them together.
 # - *Sizes the hardware refuses*, such as a `tl.dot` that sums fewer than 16 products.
-# - *bf16 and fp8.* Its arithmetic there is wrong, so this course calls such results **unproven**.
+# - *bf16 and fp8, left to itself.* It takes their bits for integers. The first cell mends that; a
+#   script of your own needs `from course.device import prepare; prepare()` before triton.
 # - *Speed.* It says nothing about it.
 #
 # The checks here fence outputs in with known values and surround inputs with NaN. Steal the trick.

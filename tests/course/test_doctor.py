@@ -98,11 +98,18 @@ def test_every_gpu_is_told_what_it_can(
     assert "interpreter" not in words
 
 
-def test_without_a_gpu_the_course_works(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("mended", "says"),
+    [(True, "and so are bf16 and fp8"), (False, "and bf16 and fp8 come out wrong")],
+)
+def test_without_a_gpu_the_course_works(
+    monkeypatch: pytest.MonkeyPatch, mended: bool, says: str
+) -> None:
     pretend(monkeypatch)
+    monkeypatch.setattr(doctor, "proves", lambda dtype: mended)
     status, words = report(monkeypatch, (INTERPRETED, None, ""))
     assert status == 0 and "The course works here." in words
-    assert "bf16 and fp8 come out wrong" in words
+    assert says in words
 
 
 def test_what_cannot_work_is_said_and_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
