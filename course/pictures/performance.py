@@ -240,4 +240,4 @@ def ping_pong(rounds: int = 2) -> Figure:
 
 def _span(ax: Axes, y: int, begin: float, length: float, colour: str, text: str) -> None:
     ax.barh(y, length, left=begin, color=colour, edgecolor="white", height=0.7)
-    ax.text(begin + length / 2, y, text, color="white", ha="center", va="center", fontsize=7)
+    ax.text(begin + length / 2, y, text, color="white", ha="center", va="center", fontsize=6.2)

@@ -119,10 +119,12 @@ def test_what_is_measured_is_shown_with_its_source(
     ]
     measured.save("roofline", roofline, META)
     assert committed.ceilings()[:2] == (700.0, 4.0)
-    what: list[dict] = [
-        {"experiment": "mistakes", "what": w, "ms": ms} for w, ms in (("right", 1), ("no", 9))
+    rows: list[dict] = [
+        {"experiment": "mistakes", "what": "right", "ms": 1.0},
+        {"experiment": "mistakes", "what": "wrong", "ms": 9.0},
+        {"experiment": "tiles", "what": "a", "ms": 2.0},
     ]
-    measured.save("experiments", [*what, {"experiment": "tiles", "what": "a", "ms": 2.0}], META)
+    measured.save("experiments", rows, META)
     shown = committed.measured("experiments", experiment="tiles")
     assert isinstance(shown, pd.DataFrame) and list(shown["ms"]) == [2.0]
     assert committed.measured_mistakes() is not None
