@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
@@ -30,9 +31,17 @@ _KNOWN = {
     "sdpa_cudnn": Style(COLORS[3], "D"),
     "sdpa_efficient": Style(COLORS[4], "v"),
     "flex_attention": Style(COLORS[5], "<"),
+    "sdpa_default": Style(COLORS[2], ".", 1.2, ":"),
+    "sdpa_math": Style("0.45", "+", 1.2, ":"),
     "naive": Style(COLORS[6], "x", 1.2, "--"),
-    "naive_batched": Style("0.45", "x", 1.2, "--"),
+    "naive_batched": Style("0.45", "P", 1.2, "--"),
     "naive_compiled": Style(COLORS[7], ">", 1.2, "--"),
+    "basic": Style(COLORS[4], "v"),
+    "vectorized": Style(COLORS[5], "<"),
+    "tiled": Style(COLORS[2], "^"),
+    "multihead": Style(COLORS[0], "o"),
+    "descriptors": Style(COLORS[3], "D"),
+    "fp8": Style(COLORS[1], "s"),
 }
 
 
@@ -65,7 +74,8 @@ def canvas(title: str, source: str, height: float = 4.0) -> tuple[Figure, Axes]:
 
 def finish(figure: Figure, axes: Axes, x_label: str, y_label: str) -> Figure:
     """Axes that read as numbers, with their names."""
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     return figure
@@ -82,7 +92,9 @@ def label_ends(
     """
     if not at_point:
         axes.set_xscale("log", base=2)
-    axes.figure.canvas.draw()
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
     inches = axes.get_window_extent().height / axes.figure.dpi
     step = 1.25 * _LABEL_PT / 72 / inches
     to_axes = axes.transData + axes.transAxes.inverted()
@@ -99,6 +111,7 @@ def label_ends(
             fontsize=_LABEL_PT,
             va="center",
             annotation_clip=False,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
             arrowprops={"arrowstyle": "-", "color": style.color, "lw": 0.5, "alpha": 0.6},
         )
 

@@ -23,7 +23,7 @@ def race(
     case: Case,
     names: Iterable[str],
     clock: Clock,
-    passes: Sequence[str] | None = None,
+    what: Sequence[str] | None = None,
     mine: Mapping[str, Function] | None = None,
     graph: bool = False,
     **limits: Any,
@@ -32,6 +32,7 @@ def race(
 
     Args:
         names: implementations of the op.
+        what: the passes to time; all that the op has unless given.
         mine: further functions, by name, that take the op's inputs.
         graph: replay each pass from a CUDA graph, so that no launch from Python is timed.
         limits: those of :func:`course.bench.timing.compare`: warmup, passes, budget_ms.
@@ -39,14 +40,14 @@ def race(
     Returns:
         name -> pass -> Outcome; its status may be "unsupported" besides those of ``compare``.
     """
-    wanted = tuple(passes or op.passes)
+    wanted = tuple(what or op.passes)
     chosen = _chosen(op, names, mine)
     results: dict[str, dict[str, Outcome]] = {}
     try:
         inputs = op.inputs(case, clock.device)
     except Exception as error:
         return {name: dict.fromkeys(wanted, failure(error)) for name in chosen}
-    judge = op.judge(case, inputs)
+    judge = op.judge(case, inputs, wanted)
     contenders: dict[str, Function] = {}
     for name, implementation in chosen.items():
         reason = implementation.refuses(case, _chip(clock))
@@ -65,19 +66,19 @@ def race(
             torch.cuda.empty_cache()
     # float64 results are large, and would count as everybody's memory
     del judge
-    for what in wanted:
+    for one_pass in wanted:
         # made for one pass at a time: what a backward pass needs stays allocated
         candidates: dict[str, Callable[[], object]] = {}
         for name, function in contenders.items():
             try:
                 keeps = chosen[name].keeps_graph
-                candidates[name] = op.candidate(what, function, inputs, keeps)
+                candidates[name] = op.candidate(one_pass, function, inputs, keeps)
                 if graph:
                     candidates[name] = replayed(candidates[name])
             except Exception as error:
-                results.setdefault(name, {})[what] = failure(error)
+                results.setdefault(name, {})[one_pass] = failure(error)
         for name, outcome in compare(candidates, clock=clock, **limits).items():
-            results.setdefault(name, {})[what] = outcome
+            results.setdefault(name, {})[one_pass] = outcome
     return {name: results[name] for name in chosen}
 
 
@@ -121,7 +122,7 @@ def bench(
     cases: Iterable[Case],
     names: Iterable[str] | None,
     clock: Clock,
-    passes: Sequence[str] | None = None,
+    what: Sequence[str] | None = None,
     ceilings: Ceilings | None = None,
     mine: Mapping[str, Function] | None = None,
     graph: bool = False,
@@ -140,10 +141,10 @@ def bench(
         progress(described(case))
         if time.monotonic() > until:
             late = Outcome(UNSUPPORTED, "not measured: the time allowed was up", None)
-            wanted = tuple(passes or op.passes)
+            wanted = tuple(what or op.passes)
             outcomes = {name: dict.fromkeys(wanted, late) for name in _chosen(op, names, mine)}
         else:
-            outcomes = race(op, case, names, clock, passes, mine, graph, **limits)
+            outcomes = race(op, case, names, clock, what, mine, graph, **limits)
         rows += rows_of(op, case, outcomes, ceilings)
         if clock.device == "cuda":
             torch.cuda.empty_cache()

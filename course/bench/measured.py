@@ -15,6 +15,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from course.bench.clock import FakeClock
+
+REHEARSAL = "A REHEARSAL WITHOUT A GPU: NO NUMBER HERE WAS MEASURED"
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "performance"
 
@@ -37,7 +40,13 @@ def load(name: str, folder: Path | None = None) -> tuple[pd.DataFrame, str]:
 
 
 def save(name: str, rows: Sequence[dict], meta: dict, folder: Path | None = None) -> Path:
-    """Write measurements, one row a line; returns the file's path."""
+    """Write measurements, one row a line; returns the file's path.
+
+    Raises:
+        ValueError: they come from a rehearsal.
+    """
+    if meta["gpu"] == FakeClock.name:
+        raise ValueError(f"{name} comes from a rehearsal: nothing in it was measured")
     path = (folder or FOLDER) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join("    " + json.dumps(row) for row in rows)
@@ -47,6 +56,8 @@ def save(name: str, rows: Sequence[dict], meta: dict, folder: Path | None = None
 
 def sentence(meta: dict) -> str:
     """Where numbers come from, in words."""
+    if meta["gpu"] == FakeClock.name:
+        return REHEARSAL
     day = str(meta["date"]).split("T")[0]
     return f"{meta['gpu']}, torch {meta['torch']}, triton {meta['triton']}, {day}"
 

@@ -27,7 +27,8 @@ def ladder(frame: pd.DataFrame, source: str, paper: Paper) -> str:
     drawn = frame[frame["heads"] == frame["heads"].max()]
     dtypes = list(drawn["dtype"].unique())
     drawn = drawn[drawn["dtype"] == dtypes[-1]]
-    where = f"{drawn['heads'].iloc[0]} head(s), d 64, {dtypes[-1]}"
+    heads = drawn["heads"].iloc[0]
+    where = f"{heads} head{'s' if heads > 1 else ''}, d 64, {dtypes[-1]}"
     title = f"Growth with the sequence length, {where}"
     chart = plots.scaling_chart(drawn, "seq_len", "forward_ms", "rung", title, source)
     text += paper.picture(chart, title, "attention_ladder")

@@ -33,7 +33,6 @@ def memory_chart(
     """Memory (MiB) against size, both logarithmic: N grows by one step a doubling, N² by two."""
     figure, axes = canvas(title, source)
     axes.set_yscale("log", base=2)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     _lines(axes, frame, x, y, series)
     return finish(figure, axes, x, "memory (MiB)")
 
@@ -61,7 +60,6 @@ def speedup_chart(
     largest = long["speedup"].astype(float).max()
     if largest > 8:
         axes.set_yscale("log", base=2)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     else:
         axes.set_ylim(0, 1.05 * max(largest, 1.0))
     _lines(axes, long, x, "speedup", series)
@@ -110,7 +108,7 @@ def roofline_chart(
     knee = top / GB_per_s * 1e3
     axes.plot([left, knee], [left * GB_per_s / 1e3, top], color="0.35", linewidth=1.2)
     axes.annotate(
-        f"memory: {GB_per_s / 1e3:.2g} TB/s",
+        f"a copy: {GB_per_s / 1e3:.2g} TB/s",
         (left * 1.4, left * 1.4 * GB_per_s / 1e3),
         xytext=(6, -10),
         textcoords="offset points",
@@ -126,9 +124,10 @@ def roofline_chart(
         else:
             groups.append(([name], rate))
     for names, rate in groups:
-        axes.plot([rate / GB_per_s * 1e3, right], [rate, rate], color="0.35", linewidth=1.2)
-        words = f"{', '.join(names)}: {rate:.3g}"
-        axes.text(right, rate * 1.04, words, ha="right", va="bottom", fontsize=8, color="0.35")
+        start = rate / GB_per_s * 1e3
+        axes.plot([start, right], [rate, rate], color="0.35", linewidth=1.2)
+        words = f"{', '.join(names)} products: {rate:.3g} TFLOP/s"
+        axes.text(start * 1.5, rate * 1.04, words, va="bottom", fontsize=8, color="0.35")
     ends = []
     for index, row in points.iterrows():
         style = style_of(str(row["implementation"]), int(str(index)))
@@ -138,16 +137,15 @@ def roofline_chart(
     axes.set_xlim(left, right)
     axes.set_ylim(lowest / 3, top * 2)
     label_ends(axes, ends, at_point=True)
-    axes.set_xlabel("operations a byte")
-    axes.set_ylabel("TFLOP/s")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    return figure
+    return finish(figure, axes, "operations a byte that must move", "TFLOP/s")
 
 
 def ladder_chart(
     steps: Sequence[tuple[str, float]], title: str = "", source: str = "", unit: str = "ms"
 ) -> Figure:
-    """Bars, one under the other: each step's time, and how many times as fast as the first it is.
+    """One step under the other: its time, and how many times as fast as the first it is.
+
+    Bars, or points where times differ so much that only a logarithmic axis shows them all.
 
     Args:
         steps: (name, time) in the order they were climbed.
@@ -156,26 +154,30 @@ def ladder_chart(
     names = [name for name, _ in steps]
     times = [time for _, time in steps]
     places = np.arange(len(steps))
-    axes.barh(places, times, color=[style_of(name, i).color for i, name in enumerate(names)])
+    colors = [style_of(name, i).color for i, name in enumerate(names)]
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     spread = max(times, default=1.0) / min(times, default=1.0)
     if spread > 20:
         axes.set_xscale("log")
         axes.set_xlim(min(times) / 2, max(times) * 6)
+        axes.plot(times, places, color="0.75", linewidth=1, zorder=1)
+        axes.scatter(times, places, c=colors, s=60, zorder=2)
     else:
+        axes.barh(places, times, color=colors)
         axes.set_xlim(0, 1.3 * max(times, default=1.0))
     for place, time in zip(places, times, strict=True):
         words = f"{time:.3g} {unit}" + (f"   {times[0] / time:.3g}x" if place else "")
         axes.annotate(
             words,
             (time, place),
-            xytext=(5, 0),
+            xytext=(8, 0),
             textcoords="offset points",
             va="center",
             fontsize=9,
         )
     axes.set_xlabel(f"time ({unit})")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.tick_params(axis="y", length=0)
     return figure
 

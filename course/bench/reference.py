@@ -77,25 +77,12 @@ class AttentionJudge:
     def __call__(self, name: str, attention) -> None:
         """Raises AssertionError, in words, where attention(Q, K, V) or its gradients are wrong."""
         Q, K, V, dO = self._inputs
-        O = attention(Q, K, V)
-        got = [O]
-        if self._gradients:
-            got += torch.autograd.grad(O, (Q, K, V), dO)
-        names = ("O", "dQ", "dK", "dV")
-        for which, tensor in zip(names, got, strict=False):
-            broken = ~torch.isfinite(tensor).flatten(1).all(1)
-            assert not broken.any(), (
-                f"{which} holds NaN or infinity in {int(broken.sum())} of {len(broken)} heads, "
-                f"first in head {int(broken.nonzero()[0])}"
-            )
-        some = [tensor.detach()[self._some] for tensor in got]
         chosen = [t.detach()[self._some] for t in (Q, K, V, dO)]
-        dtype = Q.dtype
-        condition = 1.0
-        if dtype == torch.float32:
-            condition = max(1.0, self._exact(*[t.double() for t in chosen])[1])
-        tf32 = dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest"
+        tf32 = Q.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest"
         eps = 2.0**-10 if tf32 else None
+        condition = 1.0
+        if Q.dtype == torch.float32:
+            condition = max(1.0, self._exact(*[t.double() for t in chosen])[1])
 
         def output(*tensors: Tensor) -> Tensor:
             return self._exact(*tensors)[0][0]
@@ -103,10 +90,17 @@ class AttentionJudge:
         def gradients(*tensors: Tensor) -> tuple[Tensor, ...]:
             return self._exact(*tensors)[0][1:]
 
-        assert_matches("O", some[0], output, *chosen, eps=eps, condition=condition)
-        if self._gradients:
-            together = "dQ dK dV"
-            assert_matches(together, some[1:], gradients, *chosen, eps=eps, condition=condition)
+        O = attention(Q, K, V)
+        _assert_finite("O", O)
+        some = O.detach()[self._some]
+        assert_matches("O", some, output, *chosen, eps=eps, condition=condition)
+        if not self._gradients:
+            return
+        got = torch.autograd.grad(O, (Q, K, V), dO)
+        for which, tensor in zip(("dQ", "dK", "dV"), got, strict=True):
+            _assert_finite(which, tensor)
+        ours = [tensor[self._some] for tensor in got]
+        assert_matches("dQ dK dV", ours, gradients, *chosen, eps=eps, condition=condition)
 
     def _exact(self, *tensors: Tensor) -> tuple[tuple[Tensor, ...], float]:
         Q, K, V, dO = tensors
@@ -114,3 +108,12 @@ class AttentionJudge:
         if dtype not in self._known:
             self._known[dtype] = attention_and_gradients(Q, K, V, dO, self._causal)
         return self._known[dtype]
+
+
+def _assert_finite(name: str, tensor: Tensor) -> None:
+    assert isinstance(tensor, Tensor), f"{name}: expected a tensor, got {type(tensor).__name__}"
+    broken = ~torch.isfinite(tensor).flatten(1).all(1)
+    assert not broken.any(), (
+        f"{name} holds NaN or infinity in {int(broken.sum())} of {len(broken)} heads, "
+        f"first in head {int(broken.nonzero()[0])}"
+    )

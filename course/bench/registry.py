@@ -9,7 +9,7 @@ import difflib
 import importlib
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -116,8 +116,10 @@ class Op(ABC):
         """Fresh random inputs."""
 
     @abstractmethod
-    def judge(self, case: Case, inputs: tuple[Tensor, ...]) -> Callable[[str, Function], None]:
-        """What raises AssertionError, in words, when a function's results are wrong.
+    def judge(
+        self, case: Case, inputs: tuple[Tensor, ...], passes: Sequence[str]
+    ) -> Callable[[str, Function], None]:
+        """What raises AssertionError, in words, when results of these passes are wrong.
 
         The exact result is computed when the judge is first asked, and once for all functions.
         """

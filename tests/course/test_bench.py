@@ -1,7 +1,5 @@
-"""Clocks, timing, charts, committed measurements, and a rehearsal of the performance report."""
+"""Clocks, timing, and committed measurements."""
 
-import json
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,9 +9,7 @@ import pytest
 import torch
 
 from course.bench import FakeClock, compare, measure, measured, plots
-from course.bench.attention import flops
-from course.bench.report import file_results
-from course.process import ROOT, environment, python
+from course.bench.timing import Prepared
 
 META = {"gpu": "NVIDIA X", "torch": "2.11.0", "triton": "3.6.0", "date": "2026-11-20T10:00:00"}
 
@@ -96,6 +92,32 @@ def test_compare_takes_turns_and_gives_no_time_to_what_is_wrong_or_cannot_run():
     assert "abababababababababab" in last
 
 
+def test_a_budget_shortens_the_warmup_of_what_is_slow():
+    clock = FakeClock()
+    outcomes = compare(
+        {"slow": lambda: clock.launch("slow", 100.0)}, budget_ms=90.0, passes=50, clock=clock
+    )
+    assert outcomes["slow"].ms == 100.0
+    # two calls to see how slow it is, one more, one for the peak, one to count, five timed
+    assert sum(launch.name == "slow" for launch in clock.launches) == 10
+
+
+def test_what_comes_before_a_pass_is_not_timed():
+    clock = FakeClock()
+    one = Prepared(lambda: clock.launch("before", 50.0), lambda: clock.launch("timed", 3.0))
+    assert compare({"x": one}, warmup=1, passes=4, clock=clock)["x"].ms == 3.0
+    names = [launch.name for launch in clock.launches]
+    assert names[-3:] == ["before", "flush_cache", "timed"]
+
+
+def test_a_rehearsal_says_so_and_is_never_filed(tmp_path: Path):
+    meta = META | {"gpu": FakeClock.name}
+    assert "REHEARSAL" in measured.sentence(meta)
+    with pytest.raises(ValueError, match="rehearsal"):
+        measured.save("x", [], meta, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_measurements_come_back_with_where_they_were_made(tmp_path: Path):
     measured.save("x", [{"n": 1, "ms": 0.5}, {"n": 2, "ms": None}], META, tmp_path)
     frame, source = measured.load("x", tmp_path)
@@ -111,57 +133,3 @@ def test_a_power_law_is_found_where_launching_no_longer_counts():
     assert (power, factor) == (pytest.approx(2.0), pytest.approx(3e-6))
     power, _ = plots.fitted_power(x, (3e-6 * x**2).clip(lower=0.01))
     assert power == pytest.approx(2.0)
-
-
-@pytest.mark.parametrize("chart", ["time", "memory", "scaling", "speedup"])
-def test_every_chart_draws_what_was_measured(chart: str):
-    frame = pd.DataFrame(
-        {"n": n, "what": what, "ms": None if (what, n) == ("b", 4) else ms}
-        for n, ms in ((1, 1.0), (2, 4.0), (4, 16.0))
-        for what in "ab"
-    )
-    more = {"baseline": "a"} if chart == "speedup" else {}
-    figure = getattr(plots, f"{chart}_chart")(frame, "n", "ms", "what", source="X", **more)
-    axes = figure.axes[0]
-    labels = [text.get_text().split(":")[0] for text in axes.get_legend().get_texts()]
-    assert labels == ["a", "b"]
-    assert figure._repr_png_().startswith(b"\x89PNG")
-
-
-def test_operations_of_attention_are_counted_as_in_the_paper():
-    assert flops(16, 8192, 64, False) == 4 * 16 * 8192**2 * 64
-    assert flops(16, 8192, 64, True, "total") == 3.5 * flops(16, 8192, 64, False) / 2
-
-
-def test_the_report_can_be_rehearsed_without_a_gpu_and_filed(tmp_path: Path):
-    done = report("--rehearse", "--out", str(tmp_path / "out"), "--commit", "abc")
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = tmp_path / "out" / "results.json"
-    content = json.loads(results.read_text())
-    assert not content["failed"] and content["meta"]["commit"] == "abc"
-    status = {
-        (row["implementation"], row["dtype"]): row["status"]
-        for row in content["results"]["attention_peers"]
-    }
-    # there is no cuDNN on a CPU, and the interpreter computes bf16 wrongly
-    assert status[("ours", "fp32")] == status[("sdpa_default", "fp32")] == "ok"
-    assert status[("sdpa_cudnn", "fp32")] == "failed"
-    assert status[("ours", "bf16")] == "wrong"
-    with pytest.raises(ValueError, match="rehearsal"):
-        file_results(results, tmp_path / "performance")
-
-    content["meta"] |= META
-    results.write_text(json.dumps(content))
-    folder = tmp_path / "performance"
-    done = report("--from", str(results), "--folder", str(folder))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert {p.stem for p in folder.glob("*.json")} == set(content["results"])
-    page = (tmp_path / "performance.md").read_text()
-    assert "NVIDIA X" in page and "![" in page
-    for picture in folder.glob("*.png"):
-        assert f"(performance/{picture.name})" in page
-
-
-def report(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = python(ROOT / "solutions", "course.bench.report", *arguments)
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=240)

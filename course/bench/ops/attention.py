@@ -1,7 +1,7 @@
 """softmax(Q K^T / sqrt(d)) V, forward and backward; tensors of shape (batch * heads, seq, d)."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -78,8 +78,10 @@ class Attention(Op):
     def inputs(self, case: Case, device: str) -> tuple[Tensor, ...]:
         return random_inputs(case, device)
 
-    def judge(self, case: Case, inputs: tuple[Tensor, ...]) -> Callable[[str, Function], None]:
-        return AttentionJudge(inputs, case["is_causal"])
+    def judge(
+        self, case: Case, inputs: tuple[Tensor, ...], passes: Sequence[str]
+    ) -> Callable[[str, Function], None]:
+        return AttentionJudge(inputs, case["is_causal"], set(passes) != {"forward"})
 
     def candidate(
         self, what: str, function: Function, inputs: tuple[Tensor, ...], keeps_graph: bool

@@ -1,6 +1,6 @@
 """A copy and a matrix product: what the other ops' rooflines are made of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -31,7 +31,9 @@ class Copy(Op):
     def inputs(self, case: Case, device: str) -> tuple[Tensor, ...]:
         return (torch.randn(case["MiB"] * 2**18, device=device),)
 
-    def judge(self, case: Case, inputs: tuple[Tensor, ...]) -> Callable[[str, Function], None]:
+    def judge(
+        self, case: Case, inputs: tuple[Tensor, ...], passes: Sequence[str]
+    ) -> Callable[[str, Function], None]:
         def right(name: str, function: Function) -> None:
             assert torch.equal(as_tensor(function(*inputs), name), inputs[0]), "the copy differs"
 
@@ -64,7 +66,9 @@ class Matmul(Op):
         n = case["n"]
         return tuple(torch.randn(n, n, dtype=dtype, device=device) for _ in range(2))
 
-    def judge(self, case: Case, inputs: tuple[Tensor, ...]) -> Callable[[str, Function], None]:
+    def judge(
+        self, case: Case, inputs: tuple[Tensor, ...], passes: Sequence[str]
+    ) -> Callable[[str, Function], None]:
         a, b = inputs
         eps = 2.0**-10 if case["dtype"] == "tf32" else None
 

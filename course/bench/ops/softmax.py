@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -51,7 +51,9 @@ class Softmax(Op):
         shape = (case["batch"], case["d1"], case["d2"])
         return (torch.randn(shape, dtype=DTYPES[case["dtype"]], device=device),)
 
-    def judge(self, case: Case, inputs: tuple[Tensor, ...]) -> Callable[[str, Function], None]:
+    def judge(
+        self, case: Case, inputs: tuple[Tensor, ...], passes: Sequence[str]
+    ) -> Callable[[str, Function], None]:
         (x,) = inputs
 
         def right(name: str, function: Function) -> None:

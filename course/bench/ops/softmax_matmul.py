@@ -5,7 +5,7 @@ The dtype "tf32" is float32 whose products may be TF32; "fp32" keeps them exact 
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -67,7 +67,9 @@ class SoftmaxMatmul(Op):
         x = torch.randn(case["batch"], case["d1"], case["d2"], dtype=dtype, device=device)
         return x, torch.randn(case["batch"], case["d2"], case["d3"], dtype=dtype, device=device)
 
-    def judge(self, case: Case, inputs: tuple[Tensor, ...]) -> Callable[[str, Function], None]:
+    def judge(
+        self, case: Case, inputs: tuple[Tensor, ...], passes: Sequence[str]
+    ) -> Callable[[str, Function], None]:
         x, V = inputs
         eps = 2.0**-10 if case["dtype"] == "tf32" else None
         # the denominators are sums of that many terms
