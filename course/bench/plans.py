@@ -90,6 +90,7 @@ def rehearsal() -> dict[str, Table]:
     small = {"batch": 1, "d1": 16, "d2": (16, 32)}
     matmul = partial(cases, "softmax_matmul", **small, d3=16)
     total = (Part("attention", cases("attention", **tiny, dtype="fp16"), names, ("total",)),)
+    softmax = ("fast", "online_softmax", "torch.softmax", "copy")
     ladder = cases("attention_ladder", heads=2, seq_len=(4, 8), head_dim=16)
     sizes: dict[str, Any] = {
         "batch_size": 1,

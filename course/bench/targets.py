@@ -4,7 +4,7 @@ All but the milliseconds and MiB of a few are ratios within one run.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Target:
     least: float = 0.0
     most: float = float("inf")
     growth: bool = False
-    unit: str = field(default="")
+    unit: str = ""
 
 
 def _attention(
@@ -61,8 +61,7 @@ def _attention(
     ]
 
 
-_ANY = (True, False)
-_CAUSAL = (True,)
+_ANY, _CAUSAL = (True, False), (True,)
 _LONG = (8192, 16384)
 _ALL = (4096, 8192, 16384)
 
@@ -298,7 +297,4 @@ def _values(target: Target, frame: pd.DataFrame) -> list[float]:
     return (both["value_peer"] / both["value"]).tolist()
 
 
-_CASE = (
-    "batch", "batch_heads", "heads", "seq_len", "head_dim", "dtype", "is_causal", "d1", "d2", "d3",
-    "batch_size"
-)  # fmt: skip
+_CASE = ("batch", "batch_heads", "heads", "seq_len", "head_dim", "dtype", "is_causal", "d1", "d2")
