@@ -48,6 +48,7 @@ class Implementation:
         needs: "bf16", "fp8" or "tma", what the chip must have besides the case's dtype.
         compiles: its first call compiles for seconds, so it is worth doing beforehand.
         per_shape: it compiles anew for each shape.
+        long_only: short inputs take another's kernels.
         keeps_graph: its backward pass may run twice over one forward pass.
         dtypes: those it takes; empty means all of the op.
         largest: name of a size -> the largest value that is worth waiting for.
@@ -58,6 +59,7 @@ class Implementation:
     needs: str = ""
     compiles: bool = False
     per_shape: bool = False
+    long_only: bool = False
     keeps_graph: bool = True
     dtypes: tuple[str, ...] = ()
     largest: tuple[tuple[str, int], ...] = ()

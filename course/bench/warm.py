@@ -24,13 +24,14 @@ def jobs(tables: Iterable[Table]) -> list[Job]:
     """(op, implementation, case) of everything that compiles, each kernel once.
 
     A kernel is compiled once for all sequence lengths it is tuned at, so the shortest stands for
-    them; lengths below 1024 take other tiles.
+    them (or the longest, where short ones take another's); lengths below 1024 take other tiles.
     """
     wanted: dict[tuple, Job] = {}
     for part in (part for table in tables for part in table.parts):
         op = find(part.op)
         for name in part.present():
             one = op.implementations[name]
+            sign = -1 if one.long_only else 1
             for case in part.cases:
                 if not one.compiles or one.refuses(case, None):
                     continue
@@ -38,9 +39,9 @@ def jobs(tables: Iterable[Table]) -> list[Job]:
                 if not one.per_shape and case.get("seq_len", 0) >= 1024:
                     key["seq_len"] = 1024
                 same = (part.op, name, tuple(key.items()))
-                known = wanted.get(same)
-                if known is None or case.get("seq_len", 0) < known[2].get("seq_len", 0):
-                    wanted[same] = (part.op, name, case)
+                known = wanted.get(same, (part.op, name, case))
+                both = (known, (part.op, name, case))
+                wanted[same] = min(both, key=lambda job: sign * job[2].get("seq_len", 0))
 
     def quick(job: Job) -> bool:
         return not find(job[0]).implementations[job[1]].per_shape

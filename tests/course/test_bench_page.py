@@ -85,13 +85,15 @@ def test_a_kernel_is_compiled_once_for_all_lengths_and_a_shape_for_itself():
     part = tables.Part(
         "attention",
         tables.cases("attention", seq_len=lengths, head_dim=(64, 128)),
-        ("flash_triton", "flex_attention", "sdpa_flash"),
+        ("flash_triton", "expert", "flex_attention", "sdpa_flash"),
     )
     graph = tables.Part(part.op, part.cases, ("sdpa_flash",), graph=True)
     jobs = warm.jobs([tables.Table((part, graph))])
     of = {name: [c["seq_len"] for _, n, c in jobs if n == name] for name in part.names}
     if find("attention").implementations["flash_triton"].is_here():
         assert sorted(of["flash_triton"]) == [512, 512, 1024, 1024]
+    if find("attention").implementations["expert"].is_here():
+        assert of["expert"] == [8192, 8192]
     assert sorted(of["flex_attention"]) == sorted(lengths * 2)
     assert not of["sdpa_flash"]
     assert jobs[0][1] == "flex_attention", "what takes longest begins first"

@@ -59,7 +59,7 @@ class Attention(Op):
             _ours(_FLASH, "FlashAttentionTriton"), module=_FLASH, compiles=True
         ),
         "expert": Implementation(
-            _ours(_EXPERT, "FlashAttentionExpert"), module=_EXPERT, compiles=True
+            _ours(_EXPERT, "FlashAttentionExpert"), module=_EXPERT, compiles=True, long_only=True
         ),
         "sdpa_flash": Implementation(peers.sdpa("flash"), dtypes=("bf16", "fp16")),
         "sdpa_cudnn": Implementation(peers.sdpa("cudnn"), dtypes=("bf16", "fp16")),
