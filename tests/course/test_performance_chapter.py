@@ -113,7 +113,7 @@ def test_what_is_not_measured_says_so(tables: Path, capsys: pytest.CaptureFixtur
 def test_what_is_measured_is_shown_with_its_source(
     tables: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    roofline = [
+    roofline: list[dict] = [
         {"ceiling": "copy", "GB_per_s": 4000.0, "TFLOP_per_s": None},
         {"ceiling": "bf16", "GB_per_s": None, "TFLOP_per_s": 700.0},
     ]
