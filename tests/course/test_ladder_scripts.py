@@ -6,8 +6,10 @@ import pytest
 
 from course.process import ROOT, environment, python
 
+RUNGS = ["naive", "basic", "vectorized", "tiled", "multihead", "fp8", "descriptors"]
 
-@pytest.mark.parametrize("rung", ["naive", "basic", "vectorized"])
+
+@pytest.mark.parametrize("rung", RUNGS)
 def test_a_rung_checks_itself(rung, machine, tmp_path):
     command = python(ROOT / "solutions", f"attention_ladder.{rung}")
     clean = {k: v for k, v in environment().items() if k != "TRITON_INTERPRET"}
