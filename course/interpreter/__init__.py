@@ -17,8 +17,8 @@ What is wrong in stock Triton 3.6 to 3.9, all of it in ``triton/runtime/interpre
 What :func:`install` does: a handle of bf16, fp8e4nv or fp8e5 carries float32, which holds every
 value of theirs exactly, and ``TensorHandle`` rounds on creation (to nearest even, by a cast of
 PyTorch's). So all of NumPy's arithmetic is right as it stands, rounded once an operation; only
-what touches bits is replaced (``patch.py``): memory, bitcasts, atomics, conversions, absolute
-values, products. Bits in such a handle are a TypeError, so nothing that was overlooked is silent.
+what touches bits is replaced (from ``patch.py`` on): memory, bitcasts, atomics, conversions,
+absolute values, products. Bits in such a handle are a TypeError, so nothing that was overlooked is silent.
 
 Where it differs from a GPU, because it follows PyTorch:
 
@@ -28,9 +28,10 @@ Where it differs from a GPU, because it follows PyTorch:
 - ``tl.sum`` of bf16 is added in float32 and rounded once; a GPU rounds after each addition.
   ``tl.max``, ``tl.min``, ``tl.maximum``, ``tl.cumsum`` turn bf16 into float32 on both.
 - ``tl.fma`` of bf16 is rounded to float32 and then to bf16.
-- ``tl.dot`` of FP8 adds in float32; Hopper's tensor cores keep fewer bits while adding.
-- Arithmetic and comparisons of two FP8 tensors work here, and do not compile for any GPU (3.7.1,
-  sm_90): convert first.
+- ``tl.dot`` of FP8 adds in float32; Hopper's tensor cores keep about 14 bits while adding
+  (DeepSeek-V3 technical report, 2024, section 3.3.2).
+- Arithmetic and comparisons of two FP8 tensors work here, and do not compile for a GPU (tried with
+  3.7.1 for sm_90): convert first.
 
 The formats of AMD and fp8e4b15 raise NotImplementedError. On a version whose interpreter is not
 known, nothing at all is patched, and a warning says so once.
