@@ -18,7 +18,8 @@ What :func:`install` does: a handle of bf16, fp8e4nv or fp8e5 carries float32, w
 value of theirs exactly, and ``TensorHandle`` rounds on creation (to nearest even, by a cast of
 PyTorch's). So all of NumPy's arithmetic is right as it stands, rounded once an operation; only
 what touches bits is replaced (from ``patch.py`` on): memory, bitcasts, atomics, conversions,
-absolute values, products. Bits in such a handle are a TypeError, so nothing that was overlooked is silent.
+absolute values, products, ``tl.fma``. Bits in such a handle are a TypeError, so nothing that was
+overlooked is silent.
 
 Where it differs from a GPU, because it follows PyTorch:
 
