@@ -46,11 +46,13 @@ def case_from_json(fields: dict[str, Any]) -> Case:
 
 
 _ATTENTION = "flash_attention.flash_attention:FlashAttentionTriton.apply"
-_LONG, _SHORT = 2048, 512  # long enough to be tuned, and not
+_LONG, _SHORT = (32, 2048), (2, 512)  # (batch, seq): enough work to be tuned for, and not
 
 
-def _attention(dtype: str, d: int, seq: int = _LONG, causal: bool = True, **more: Any) -> Case:
-    shapes = ((2, seq, d),) * 3
+def _attention(
+    dtype: str, d: int, size: tuple[int, int] = _LONG, causal: bool = True, **more: Any
+) -> Case:
+    shapes = ((*size, d),) * 3
     return Case("attention forward", _ATTENTION, shapes, dtype, (causal,), **more)
 
 
@@ -106,7 +108,7 @@ _BASIC = tuple(_rung("basic", 512, dtype) for dtype in ("float32", "float16"))
 _VECTORIZED = tuple(_rung("vectorized", 512, dtype) for dtype in ("float32", "float16"))
 
 
-def _upper(name: str, dtype: str, d: int = 64, seq: int = _LONG, **more: Any) -> Case:
+def _upper(name: str, dtype: str, d: int = 64, seq: int = 2048, **more: Any) -> Case:
     target = f"attention_ladder.{name}:attention"
     return Case(f"ladder {name}", target, ((seq, 2, d),) * 3, dtype, (True,), **more)
 
@@ -115,7 +117,7 @@ _TILED = (_upper("tiled", "float32"), _upper("tiled", "float32", 128))
 _MULTIHEAD = (
     _upper("multihead", "float16"),
     _upper("multihead", "float16", 128),
-    _upper("multihead", "float32", seq=_SHORT),
+    _upper("multihead", "float32", seq=512),
 )
 _FP8 = (_upper("fp8", "float16", since=89), _upper("fp8", "bfloat16", 128, since=89))
 _BACKWARD = tuple(_backward(case) for case in _FORWARD)

@@ -82,13 +82,9 @@ def place(pid, tiles, batches, group):
 
 def describable(*tensors: Tensor) -> bool:
     """Whether descriptors can read them: last dimension dense, the rest in steps of 16 bytes."""
-    q, k = tensors[:2]
-    if q.is_cuda:
+    if tensors[0].is_cuda and torch.cuda.get_device_capability(tensors[0].device) < (9, 0):
         # without TMA a descriptor's loads are not pipelined, and their addresses fill registers
-        if torch.cuda.get_device_capability(q.device) < (9, 0):
-            return False
-        if q.shape[0] * q.shape[1] * k.shape[1] < HEAVY:
-            return False
+        return False
     return all(
         t.stride(-1) == 1
         and t.data_ptr() % 16 == 0
@@ -103,17 +99,18 @@ def tile_arguments(**tensors: Tensor) -> dict[str, Any]:
     Each tensor, or a descriptor of it, and its strides in elements, under the names kernels give
     them; DESCRIPTORS, BLOCK_D, PRECISION; batches, and group: how many of them fit the L2 cache.
     """
-    first = next(iter(tensors.values()))
-    BLOCK_D = max(16, triton.next_power_of_2(first.shape[-1]))
-    descriptors = describable(*tensors.values())
+    BLOCK_D = max(16, triton.next_power_of_2(tensors["q"].shape[-1]))
+    q, k = tensors["q"], tensors["k"]
+    heavy = not q.is_cuda or q.shape[0] * q.shape[1] * k.shape[1] >= HEAVY
+    descriptors = heavy and describable(*tensors.values())
     # two tensors of each batch entry are read by all its programs
     rows = 2 * max(t.shape[1] for t in tensors.values())
     arguments: dict[str, Any] = {
         "DESCRIPTORS": descriptors,
         "BLOCK_D": BLOCK_D,
-        "PRECISION": precision(first),
-        "batches": first.shape[0],
-        "group": max(1, L2_BYTES // (rows * BLOCK_D * first.element_size())),
+        "PRECISION": precision(q),
+        "batches": q.shape[0],
+        "group": max(1, L2_BYTES // (rows * BLOCK_D * q.element_size())),
     }
     for name, t in tensors.items():
         shape, steps = list(t.shape), list(t.stride())
