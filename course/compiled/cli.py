@@ -34,10 +34,10 @@ def compile_kernels(
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    for arch in chips:
-        if not any(case.exists_on(arch) for case in cases):
+    for chip in chips:
+        if not any(case.exists_on(chip) for case in cases):
             since = min(case.since for case in cases)
-            names = f"{CHIPS[arch].names} (sm_{arch})"
+            names = f"{CHIPS[chip].names} (sm_{chip})"
             typer.echo(f"{names}: not compiled, because {exercise} needs sm_{since} or later.")
     rows = compile_all(tree, chips, cases)
     for line in report(rows):
