@@ -27,6 +27,7 @@ class Style(NamedTuple):
 _KNOWN = {
     "flash_triton": Style(COLORS[0], "o", 2.2),
     "expert": Style(COLORS[1], "s", 2.2),
+    "expert_any_order": Style(COLORS[1], "s", 2.2, "--"),
     "sdpa_flash": Style(COLORS[2], "^"),
     "sdpa_cudnn": Style(COLORS[3], "D"),
     "sdpa_efficient": Style(COLORS[4], "v"),

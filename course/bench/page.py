@@ -116,7 +116,11 @@ def _attention_graph(frame: pd.DataFrame, source: str, paper: Paper) -> str:
 def _race(frame: pd.DataFrame, source: str, paper: Paper, head: str, chart: str = "") -> str:
     """Tables by dtype, head dim and mask; speeds of each of our kernels against the others."""
     text = f"{head}\n\n{source}\n"
-    ours = [n for n in ("flash_triton", "expert") if n in set(frame["implementation"])]
+    ours = [
+        n
+        for n in ("flash_triton", "expert", "expert_any_order")
+        if n in set(frame["implementation"])
+    ]
     passes = [w for w in ("forward", "backward", "total") if f"{w}_ms" in frame]
     short = {"forward": "fwd", "backward": "bwd", "total": "fwd + bwd"}
     header = ["S", "implementation"]

@@ -18,12 +18,13 @@ from course.bench.tables import (
 _RACE: tuple[str, ...] = (
     "flash_triton",
     "expert",
+    "expert_any_order",
     "sdpa_flash",
     "sdpa_cudnn",
     "sdpa_efficient",
     "naive",
 )
-_OURS_AND_SDPA = _RACE[:4]
+_OURS_AND_SDPA = _RACE[:5]
 _RUNGS: tuple[str, ...] = (
     "naive_batched",
     "naive",
@@ -137,7 +138,7 @@ def _peers() -> tuple[Part, ...]:
                 )
                 parts.append(Part("attention", case, names))
     # elsewhere it must not fall off a cliff
-    other = (*_RACE[:5], "sdpa_default")
+    other = (*_RACE[:6], "sdpa_default")
     at = {"heads": 16, "seq_len": 8192}
     parts.append(Part("attention", cases("attention", **at, head_dim=(16, 32, 256)), other))
     parts.append(Part("attention", cases("attention", **at, head_dim=64, dtype="fp16"), other))

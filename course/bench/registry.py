@@ -48,7 +48,7 @@ class Implementation:
         needs: "bf16", "fp8" or "tma", what the chip must have besides the case's dtype.
         compiles: its first call compiles for seconds, so it is worth doing beforehand.
         per_shape: it compiles anew for each shape.
-        long_only: short inputs take another's kernels.
+        long_only: short inputs take other kernels, or other tiles.
         keeps_graph: its backward pass may run twice over one forward pass.
         dtypes: those it takes; empty means all of the op.
         largest: name of a size -> the largest value that is worth waiting for.

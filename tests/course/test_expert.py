@@ -41,8 +41,9 @@ def tensors(shape_q, seq_k, dtype, seed=0):
     ]
 
 
-def assert_right(expert, Q, K, V, dO, causal, deterministic=True, some=slice(None)):
+def assert_right(expert, inputs, causal, deterministic=True, some=slice(None)):
     """O and gradients of the batch entries ``some`` against float64."""
+    Q, K, V, dO = inputs
     leaves = [t.detach().requires_grad_() for t in (Q, K, V)]
     O = expert.FlashAttentionExpert.apply(*leaves, causal, deterministic)
     gradients = torch.autograd.grad(O, leaves, dO)
@@ -67,7 +68,7 @@ def test_elsewhere_and_for_light_work_it_is_the_readable_one(
 ):
     Q, K, V, dO = tensors((2, seq_q, d), seq_k, dtype)
     assert expert.why_not(Q, K, V)
-    assert_right(expert, Q, K, V, dO, causal)
+    assert_right(expert, (Q, K, V, dO), causal)
 
 
 def test_the_reasons_are_said(expert):
@@ -149,7 +150,7 @@ def test_its_own_kernels(expert, seq_q, seq_k, d, dtype, causal, deterministic):
     assert not expert.why_not(*inputs[:3])
     torch.use_deterministic_algorithms(True)  # fills what is allocated with NaN
     try:
-        O, gradients = assert_right(expert, *inputs, causal, deterministic, slice(0, 16, 15))
+        O, gradients = assert_right(expert, inputs, causal, deterministic, slice(0, 16, 15))
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.isfinite(t).all() for t in (O, *gradients))
@@ -161,7 +162,7 @@ def test_its_own_kernels(expert, seq_q, seq_k, d, dtype, causal, deterministic):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(("seq_q", "seq_k"), [(1, 1), (63, 1000), (1000, 63), (2048, 2048)])
 def test_all_that_the_readable_one_takes(expert, seq_q, seq_k, d, dtype, causal):
-    assert_right(expert, *tensors((2, seq_q, d), seq_k, dtype), causal)
+    assert_right(expert, tensors((2, seq_q, d), seq_k, dtype), causal)
 
 
 @on_hopper
@@ -171,8 +172,9 @@ def test_strided_inputs_and_four_dimensions(expert, causal):
     interleaved = [t.transpose(1, 2).contiguous().transpose(1, 2) for t in (Q, K, V)]
     assert not expert.why_not(Q, K, V)
     some = (slice(0, 1), slice(0, 2))
-    assert_right(expert, Q, K, V, dO, causal, True, some)
-    assert_right(expert, *interleaved, dO[..., :1].expand(dO.shape), causal, True, some)
+    assert_right(expert, (Q, K, V, dO), causal, True, some)
+    broadcast = dO[..., :1].expand(dO.shape)
+    assert_right(expert, (*interleaved, broadcast), causal, True, some)
 
 
 @on_hopper

@@ -30,10 +30,10 @@ def random_inputs(case: Case, device: str) -> tuple[Tensor, ...]:
     return *(t.requires_grad_() for t in made[:3]), made[3]
 
 
-def _ours(module: str, name: str) -> Callable[[Case], Function]:
+def _ours(module: str, name: str, *more: Any) -> Callable[[Case], Function]:
     def make(case: Case) -> Function:
         function: Any = getattr(importlib.import_module(module), name)
-        return lambda Q, K, V: function.apply(Q, K, V, case["is_causal"])
+        return lambda Q, K, V: function.apply(Q, K, V, case["is_causal"], *more)
 
     return make
 
@@ -56,10 +56,17 @@ class Attention(Op):
     passes = ("forward", "backward", "total")
     implementations: Mapping[str, Implementation] = {
         "flash_triton": Implementation(
-            _ours(_FLASH, "FlashAttentionTriton"), module=_FLASH, compiles=True
+            _ours(_FLASH, "FlashAttentionTriton"), module=_FLASH, compiles=True, long_only=True
         ),
         "expert": Implementation(
             _ours(_EXPERT, "FlashAttentionExpert"), module=_EXPERT, compiles=True, long_only=True
+        ),
+        # dQ added up in the order in which its parts come: the last bits may move
+        "expert_any_order": Implementation(
+            _ours(_EXPERT, "FlashAttentionExpert", False),
+            module=_EXPERT,
+            compiles=True,
+            long_only=True,
         ),
         "sdpa_flash": Implementation(peers.sdpa("flash"), dtypes=("bf16", "fp16")),
         "sdpa_cudnn": Implementation(peers.sdpa("cudnn"), dtypes=("bf16", "fp16")),

@@ -75,7 +75,7 @@ class Ladder(Op):
         ),
         "tiled": _one("tiled", compiles=True),
         "multihead": _one("multihead", compiles=True),
-        "descriptors": _one("descriptors", compiles=True, needs="tma"),
+        "descriptors": _one("descriptors", compiles=True, needs="tma", long_only=True),
         "fp8": _one("fp8", compiles=True, needs="fp8"),
     }
 
