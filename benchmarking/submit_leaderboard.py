@@ -7,13 +7,15 @@ them if they are right, and writes ``outputs/leaderboard_result.txt``. It needs 
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarking.script import clock_or_exit
-from course.bench.attention import flops, race
 from course.bench.clock import Clock
+from course.bench.harness import race
 from course.bench.measured import environment
+from course.bench.registry import find
 
 HEADS, HEAD_DIM, SEQ_LEN = 16, 64, 8192
 OUTPUT = Path("outputs/leaderboard_result.txt")
@@ -26,7 +28,7 @@ def entry(
     head_dim: int = HEAD_DIM,
     dtype: torch.dtype = torch.bfloat16,
     peer: str = "sdpa_flash",
-    **limits: float,
+    **limits: Any,
 ) -> dict[str, object]:
     """Check, then time forward + backward, causal, in turns with ``peer``.
 
@@ -38,14 +40,15 @@ def entry(
     Raises:
         RuntimeError: the result is wrong or cannot be computed; the message says why.
     """
-    outcomes = race(
-        ["ours", peer], heads, seq_len, head_dim, dtype, True, clock, ("total",), **limits
-    )
-    ours, theirs = (outcomes[name]["total"] for name in ("ours", peer))
+    op = find("attention")
+    case = op.case(heads=heads, seq_len=seq_len, head_dim=head_dim, dtype=dtype, is_causal=True)
+    names = op.named(("flash_triton", peer))
+    outcomes = race(op, case, names, clock, ("total",), **limits)
+    ours, theirs = (outcomes[name]["total"] for name in names)
     if ours.timing is None:
         raise RuntimeError(f"no time for this entry: it {ours.reason}")
     ms = ours.timing.median_ms
-    work = flops(heads, seq_len, head_dim, True, "total")
+    work = op.flops(case, "total")
     return {
         "shape": f"{heads} heads, sequence {seq_len}, head dim {head_dim}, causal",
         "dtype": str(dtype).removeprefix("torch."),

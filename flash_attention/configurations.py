@@ -11,6 +11,8 @@ import triton
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from flash_attention.tiles import HEAVY
+
 Sizes = tuple[int, int]  # bytes an element, largest head dimension
 
 
@@ -80,18 +82,18 @@ def launch(
     """Launch one program for each tile of ``rows`` in each batch entry of t (batch, seq, d).
 
     ``block`` names the tile size, "BLOCK_Q" or "BLOCK_K"; ``arguments`` are the kernel's, by name,
-    seq_q, seq_k and BLOCK_D among them; the tile sizes are added. Trying configurations takes a
-    second for every new shape, so lengths below 1024, and machines without a GPU, take fixed tiles.
+    batches, seq_q, seq_k and BLOCK_D among them; the tile sizes are added. Trying configurations
+    takes a second for every new shape, so light work, and machines without a GPU, take fixed tiles.
     The grid has one axis, because the others hold 65535 programs at most.
     """
 
     def grid(meta: dict[str, int]) -> tuple[int]:
         return (t.shape[0] * triton.cdiv(rows, meta[block]),)
 
-    seq = max(arguments["seq_q"], arguments["seq_k"])
+    scores = arguments["batches"] * arguments["seq_q"] * arguments["seq_k"]
     sizes = (t.element_size(), max(64, arguments["BLOCK_D"]))
     # without tensor cores a large tile takes minutes to compile, and spills
-    if t.is_cuda and seq >= 1024 and torch.cuda.get_device_capability(t.device) >= (8, 0):
+    if t.is_cuda and scores >= HEAVY and torch.cuda.get_device_capability(t.device) >= (8, 0):
         tuned[sizes][grid](**arguments)
         return
     arguments |= _fixed_tiles(t, sizes)
@@ -111,4 +113,5 @@ def _fixed_tiles(t: Tensor, sizes: Sizes) -> dict[str, int]:
         block = 64 if narrow and not small else 16 if wide else 32
     # 8 warps: products without tensor cores fill the registers of 4 even at 32 x 32
     warps = 8 if block == 32 else 4
-    return {"BLOCK_Q": block, "BLOCK_K": block, "num_warps": warps, "num_stages": 1}
+    stages = 2 if block == 64 and t.is_cuda else 1
+    return {"BLOCK_Q": block, "BLOCK_K": block, "num_warps": warps, "num_stages": stages}

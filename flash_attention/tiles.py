@@ -13,6 +13,9 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+# scores (batch * seq_q * seq_k) from which computing them takes longer than launching the kernels:
+# descriptors and tuned tiles pay only then
+HEAVY = 2**27
 L2_BYTES = 32 << 20  # what a group of batch entries may take: half of an H200's, an A100's 40 MB
 
 
@@ -96,17 +99,18 @@ def tile_arguments(**tensors: Tensor) -> dict[str, Any]:
     Each tensor, or a descriptor of it, and its strides in elements, under the names kernels give
     them; DESCRIPTORS, BLOCK_D, PRECISION; batches, and group: how many of them fit the L2 cache.
     """
-    first = next(iter(tensors.values()))
-    BLOCK_D = max(16, triton.next_power_of_2(first.shape[-1]))
-    descriptors = describable(*tensors.values())
+    BLOCK_D = max(16, triton.next_power_of_2(tensors["q"].shape[-1]))
+    q, k = tensors["q"], tensors["k"]
+    heavy = not q.is_cuda or q.shape[0] * q.shape[1] * k.shape[1] >= HEAVY
+    descriptors = heavy and describable(*tensors.values())
     # two tensors of each batch entry are read by all its programs
     rows = 2 * max(t.shape[1] for t in tensors.values())
     arguments: dict[str, Any] = {
         "DESCRIPTORS": descriptors,
         "BLOCK_D": BLOCK_D,
-        "PRECISION": precision(first),
-        "batches": first.shape[0],
-        "group": max(1, L2_BYTES // (rows * BLOCK_D * first.element_size())),
+        "PRECISION": precision(q),
+        "batches": q.shape[0],
+        "group": max(1, L2_BYTES // (rows * BLOCK_D * q.element_size())),
     }
     for name, t in tensors.items():
         shape, steps = list(t.shape), list(t.stride())

@@ -41,7 +41,7 @@ class _AbsentGPU:
         @staticmethod
         def get_device_properties(device: int) -> dict[str, int]:
             # no limit: a tile too large for shared memory is reported, not refused
-            return {"max_shared_mem": 2**31 - 1}
+            return {"max_shared_mem": 2**31 - 1, "multiprocessor_count": 64}
 
     def __init__(self, arch: int) -> None:
         self._target = GPUTarget("cuda", arch, 32)

@@ -118,6 +118,8 @@ def expert_forward_kernel(
     IS_CAUSAL: gl.constexpr, BLOCK_K: gl.constexpr, D: gl.constexpr, STAGES: gl.constexpr,
     num_warps: gl.constexpr,
 ):
+    # _attend() masks one tile, the last
+    gl.static_assert(BLOCK_K == 128 or not IS_CAUSAL)
     BLOCK_Q: gl.constexpr = 128
     dtype: gl.constexpr = q_desc.dtype
     q_smem = gl.allocate_shared_memory(dtype, [2, 64, D], q_desc.layout)

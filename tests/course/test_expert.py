@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -53,8 +54,8 @@ def assert_right(expert, inputs, causal, deterministic=True, some=slice(None)):
         # dP - delta cancels for a query that sees one key, and both are sums of d products
         largest = log_sum_exp(q, k, causal).abs().max().item()
         condition = max(largest, q.shape[-1] ** 0.5)
-    assert_matches("O", o, lambda *a: attention(*a, causal), q, k, v, condition=condition)
-    exact = lambda *a: attention_gradients(*a, causal)  # noqa: E731
+    assert_matches("O", o, partial(attention, is_causal=causal), q, k, v, condition=condition)
+    exact = partial(attention_gradients, is_causal=causal)
     got = [t[some] for t in gradients]
     assert_matches("dQ dK dV", got, exact, q, k, v, do, condition=condition)
     return O, gradients
