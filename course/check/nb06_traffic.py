@@ -29,9 +29,9 @@ def bytes_asked_for(function: Callable[[], object]) -> tuple[int, int] | None:
     def size(pointers: Any, mask: Any) -> int:
         return int(np.sum(mask.data)) * max(1, pointers.get_element_ty().primitive_bitwidth // 8)
 
-    def counted_load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
+    def counted_load(self: Any, pointers: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         moved[0] += size(pointers, mask)
-        return load(self, pointers, mask, *rest)
+        return load(self, pointers, mask, *rest, **named)
 
     def counted_store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
         moved[1] += size(pointers, mask)

@@ -33,7 +33,7 @@ def quantize(
 
 
 def _rounded(x: Tensor, dtype: torch.dtype) -> Tensor:
-    scale = x.abs().amax((1, 2), keepdim=True).float().clamp(min=1e-30) / torch.finfo(dtype).max
+    scale = x.abs().amax((1, 2), keepdim=True).float().clamp(min=1e-12) / torch.finfo(dtype).max
     return (x.float() / scale).to(dtype).to(x.dtype) * scale.to(x.dtype)
 
 

@@ -6,6 +6,7 @@ use them, the two small kernels around them, and the autograd function.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -70,7 +71,10 @@ def _flat(t: Tensor) -> Tensor:
     rows = fold_heads(t)
     whole = rows.shape[0] == 1 or rows.stride(0) == rows.shape[1] * rows.stride(1)
     aligned = rows.stride(2) == 1 and rows.stride(1) % 8 == 0 and rows.data_ptr() % 16 == 0
-    return (rows if whole and aligned else rows.contiguous()).view(-1, t.shape[-1])
+    if not (whole and aligned and rows.stride(1) > 0):
+        # not contiguous(), which would return what is only misaligned as it is
+        rows = rows.clone(memory_format=torch.contiguous_format)
+    return rows.view(-1, t.shape[-1])
 
 
 def _tile(t: Tensor, *block: int) -> Any:
@@ -134,10 +138,12 @@ def expert_backward(
 
     d = Q.shape[-1]
     scale = 1 / math.sqrt(d)
-    q, k, v, do = _flat(Q), _flat(K), _flat(V), _flat(dO)
-    start_s, start_dp = torch.empty(2, q.shape[0], device=Q.device)
+    # _prepare_kernel reads dO without strides
+    q, k, v, do = _flat(Q), _flat(K), _flat(V), _flat(dO.contiguous())
+    floats = partial(torch.empty, dtype=torch.float32, device=Q.device)
+    start_s, start_dp = floats(2, q.shape[0])
     # the deterministic kernel never touches it
-    sums = torch.empty((64, 64) if deterministic else q.shape, device=Q.device)
+    sums = floats((64, 64) if deterministic else q.shape)
     _prepare_kernel[(q.shape[0] // 64,)](
         O, do, L, start_s, start_dp, sums, scale, not deterministic, 64, d)  # fmt: skip
     order = _order(Q, K)

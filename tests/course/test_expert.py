@@ -84,6 +84,21 @@ def test_what_it_saves_is_what_the_readable_one_saves(expert):
     assert sorted(saved) == sorted([(1, 4, 32, 16)] * 4 + [(1, 4, 32)])
 
 
+def test_what_its_descriptors_read_is_dense_and_aligned(expert):
+    wide, packed = torch.randn(2, 128, 128).half(), torch.randn(2 * 128 * 64 + 1).half()
+    for t in (
+        wide[..., :64],
+        wide.mT,
+        wide[:1, :1, :64].expand(1, 128, 64),
+        packed[1:].view(2, 128, 64),
+        wide.view(2, 2, 64, 128).transpose(1, 2),
+    ):
+        flat = expert._flat(t)
+        assert torch.equal(flat, t.reshape(-1, t.shape[-1]))
+        assert flat.data_ptr() % 16 == 0 and flat.stride(1) == 1
+        assert flat.stride(0) >= flat.shape[1] and flat.stride(0) % 8 == 0
+
+
 _COMPILE = """
 import contextlib, io, json, re, sys
 import torch
@@ -175,7 +190,11 @@ def test_strided_inputs_and_four_dimensions(expert, causal):
     some = (slice(0, 1), slice(0, 2))
     assert_right(expert, (Q, K, V, dO), causal, True, some)
     broadcast = dO[..., :1].expand(dO.shape)
-    assert_right(expert, (*interleaved, broadcast), causal, True, some)
+    # as the gradient of one part of a concatenation, and of a sum over the queries
+    part = torch.cat((dO, dO), -1)[..., :64]
+    row = dO[:1, :1, :1].expand(dO.shape)
+    for gradient in (broadcast, part, row):
+        assert_right(expert, (*interleaved, gradient), causal, True, some)
 
 
 @on_hopper

@@ -13,7 +13,7 @@ import triton.language as tl
 
 from course.bench import measured
 from course.check import nb06_experiments as lab
-from course.check.nb06_kernels import through_pointers
+from course.check.nb06_kernels import through_descriptors, through_pointers
 from course.compiled import Case, compile_all
 from course.pictures import committed
 from course.process import ROOT, environment
@@ -34,6 +34,11 @@ def test_only_what_exists_is_counted(dtype: torch.dtype) -> None:
     asked = lab.bytes_asked_for(lambda: _copy_kernel[(4,)](x, y, 100, 32))
     assert asked == (100 * dtype.itemsize, 100 * dtype.itemsize)
     assert torch.equal(x, y)
+
+
+def test_what_descriptors_load_is_counted() -> None:
+    x = torch.ones(64, 16)
+    assert lab.bytes_asked_for(lambda: through_descriptors(x)) == (64 * 16 * 4, 64 * 16 * 4)
 
 
 def test_counting_ends_with_the_call() -> None:
