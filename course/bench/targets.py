@@ -114,17 +114,8 @@ def _kernels() -> list[Target]:
         ("softmax_matmul_tf32", "TF32", 1.2),
         ("softmax_matmul", "IEEE", 1.0),
     ):
-        made.append(
-            Target(
-                f"softmax(x) @ V, d2 8192, {words}",
-                table,
-                "fast",
-                "forward_ms",
-                {"d2": 8192},
-                against="torch",
-                least=least,
-            )
-        )
+        what, at = f"softmax(x) @ V, d2 8192, {words}", {"d2": 8192}
+        made.append(Target(what, table, "fast", "forward_ms", at, against="torch", least=least))
     # x 1024 MiB, V 256 and the output 64
     made.append(
         Target(

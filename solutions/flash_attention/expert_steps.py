@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from course.bench.clock import Clock
+from course.bench.harness import why
 from course.bench.reference import AttentionJudge
-from course.bench.timing import compare
+from course.bench.timing import Outcome, compare, failure
 from flash_attention.expert import expert_backward, expert_forward
 from flash_attention.flash_backward import attention_backward
 from flash_attention.flash_forward import FlashAttentionTriton
@@ -114,13 +115,13 @@ def _race(
         o = _cudnn(Q, K, V, causal)
     O, L = expert_forward(q, k, v, causal)
     fns: dict[str, Callable[[], object]] = {}
-    wrong: dict[str, str] = {}
+    failed: dict[str, Outcome] = {}
     for name, step in steps.items():
         pair = (step, attention_backward) if which == "forward" else (expert_forward, step)
         try:
             judge(name, partial(_joined, causal, pair))
-        except AssertionError as error:
-            wrong[name] = str(error)
+        except Exception as error:
+            failed[name] = failure(error)
             continue
         if which == "forward":
             fns[name] = partial(step, q, k, v, causal)
@@ -131,7 +132,7 @@ def _race(
     else:
         fns["cudnn"] = lambda: torch.autograd.grad(o, (Q, K, V), dO, retain_graph=True)
     with sdpa_kernel([SDPBackend.CUDNN_ATTENTION]):
-        done = compare(fns, clock=clock, **limits)
+        done = compare(fns, clock=clock, **limits) | failed
     cudnn = done.pop("cudnn").ms or math.nan
     flops = {"forward": 4, "backward": 10}[which] * HEADS * SEQ**2 * q.shape[-1] / (1 + causal)
     return [
@@ -144,10 +145,10 @@ def _race(
             "TFLOP_per_s": flops / ms / 1e9 if ms else None,
             "cudnn_ms": cudnn,
             "speed_against_cudnn": cudnn / ms if ms else None,
-            "status": wrong.get(name, "ok") if name in wrong else done[name].status,
+            **why([done[name]]),
         }
         for name in steps
-        for ms in [done[name].ms if name in done else None]
+        for ms in [done[name].ms]
     ]
 
 

@@ -323,7 +323,7 @@ committed.roofline_of_peers(attention)
 # %% [markdown]
 # The intensity of attention is $N / 2$ in 16 bits: from a few hundred tokens on, arithmetic should
 # decide. The dots of naive attention lie far below the roof, because it moves what need not be
-# moved. The others reach about a third to a half of the roof. No byte is to blame for the rest:
+# moved. The others come much nearer, and none touches it. No byte is to blame for what is left:
 # sections 5 to 10 look for it.
 #
 # **Checkpoint.** Why can no trick make `torch.softmax` reach 100 TFLOP/s?
