@@ -24,6 +24,8 @@ from flash_attention.tiles import L2_BYTES
 # scores times head dim (batch * seq_q * seq_k * d) below which the launches take longer than the
 # kernels: an expert's takes a dozen descriptors
 LIGHT = 2**35
+# Gluon is experimental: 3.9 removed what the kernels call
+_TRITON = ("3.6.", "3.7.")
 # (BLOCK_K, STAGES) of the forward pass and of dQ, STAGES of dK and dV, by head dim
 _FORWARD = {64: (128, 3), 128: (128, 2)}
 _DQ = {64: (64, 4), 128: (64, 3)}
@@ -32,6 +34,8 @@ _DKDV = {64: 4, 128: 2}
 
 def why_not(Q: Tensor, K: Tensor, V: Tensor) -> str:
     """Why these inputs take the readable kernels; "" if they take the expert's."""
+    if not triton.__version__.startswith(_TRITON):
+        return f"written for the Gluon of triton 3.6 and 3.7, not of {triton.__version__}"
     if not Q.is_cuda or torch.cuda.get_device_capability(Q.device) != (9, 0):
         return "wgmma in this form is Hopper's (sm_90) alone"
     if Q.dtype not in (torch.bfloat16, torch.float16) or Q.shape[-1] not in _FORWARD:
