@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 
 from course.bench import FakeClock, cli
 from course.bench.ceilings import Ceilings
+from course.bench.registry import op_names
 from course.cli import app
+from course.compiled.cases import cases_of
 from course.process import ROOT, environment
 
 runner = CliRunner()
@@ -64,10 +66,11 @@ def test_sizes_repeat_or_come_in_lists_and_underscores_work_everywhere(asked):
         ("", "Which op? There are: attention, attention_ladder, softmax"),
         ("attentio", "there is no op 'attentio'. Did you mean attention?"),
         ("attention --impl flash", "no implementation of attention 'flash'"),
-        ("attention --impl flash", "There are: expert, flash_triton, flex_attention, naive"),
+        ("attention --impl flash", "There are: expert, expert_any_order, flash_triton, flex"),
         ("attention --dtype int4", "no dtype 'int4'. There are: bf16, fp16, fp32"),
         ("attention --seq-len many", "--seq-len: expected whole numbers such as 4096"),
         ("attention --seq-len 0", "--seq-len: expected whole numbers"),
+        ("attention --seq-len ²", "--seq-len: expected whole numbers"),
         ("attention --pass sideways", "There are: backward, forward, total"),
         ("softmax --head-dim 64", "--head-dim means nothing to softmax, whose sizes are --batch"),
         ("copy --causal", "means nothing to copy, which has no mask"),
@@ -97,6 +100,11 @@ def test_without_a_gpu_it_says_what_one_can_do_instead():
         "Colab",
     ):
         assert words in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name", op_names())
+def test_what_it_says_one_can_compile_can_be_compiled(name):
+    assert cases_of(cli.EXERCISES.get(name, cli.EXERCISE))
 
 
 def measured(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **sizes: Any):
