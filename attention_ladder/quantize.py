@@ -55,8 +55,9 @@ def _quantize_kernel(
     if PER_HEAD:
         scale = tl.load(scale_ptr)
     else:
-        # nothing but zeros: any scale is right that can be divided by
-        scale = tl.maximum(tl.max(tl.abs(x)), 1e-30) / LARGEST
+        # nothing but zeros: any scale is right, unless the product of two is 0 in float32, which
+        # times a masked score of -inf is NaN
+        scale = tl.maximum(tl.max(tl.abs(x)), 1e-12) / LARGEST
         tl.store(scale_ptr, scale)
     y = (x / scale).to(y_ptr.dtype.element_ty)
     y_ptr += head * rows * BLOCK_D
@@ -103,7 +104,7 @@ def quantize_fp8(
     largest = torch.finfo(dtype).max
     if block is None:
         peak = torch.linalg.vector_norm(view, float("inf"), dim=(0, 2), dtype=torch.float32)
-        scale = (peak.clamp(min=1e-30) / largest)[:, None].repeat(1, blocks)
+        scale = (peak.clamp(min=1e-12) / largest)[:, None].repeat(1, blocks)
     else:
         scale = torch.empty(heads, blocks, dtype=torch.float32, device=x.device)
     _quantize_kernel[(blocks, heads)](

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from course.bench.cli import bench
 from course.compiled.cli import compile_kernels
 from course.process import ROOT
 
@@ -121,7 +120,19 @@ def doctor() -> None:
 
 
 app.command("compile")(compile_kernels)
-app.command("bench")(bench)
+
+
+@app.command(
+    "bench",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def bench(context: typer.Context) -> None:
+    """Time an op against its peers on this GPU, results checked first."""
+    # imported only now: it needs torch, without which the other commands start
+    from course.bench.cli import command
+
+    command(context.args, prog_name="course bench")
 
 
 def main() -> None:

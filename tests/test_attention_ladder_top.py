@@ -61,7 +61,7 @@ def assert_attention(subject, rung, q, k, v, causal):
     reply = subject.call(rung, q, k, v, causal)
     magnified = condition(first(q), first(k), causal)
     with case(in_words(q, k, causal)):
-        assert_matches("o", reply.output, by_heads, q, k, v, causal, condition=magnified)
+        assert_matches("O", reply.output, by_heads, q, k, v, causal, condition=magnified)
     return reply
 
 

@@ -236,3 +236,7 @@ def _whole(size: str, text: str) -> int:
             f"1024,4096, got {text!r}"
         )
     return int(text)
+
+
+command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+command.command()(bench)

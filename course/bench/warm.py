@@ -23,8 +23,8 @@ Job = tuple[str, str, dict[str, Any]]
 def jobs(tables: Iterable[Table]) -> list[Job]:
     """(op, implementation, case) of everything that compiles, each kernel once.
 
-    A kernel is compiled once for all sequence lengths it is tuned at, so the shortest stands for
-    them (or the longest, where short ones take another's); lengths below 1024 take other tiles.
+    A kernel is compiled once for all lengths from 1024, so the shortest stands for them, or the
+    longest, where short ones take other tiles (those compile in a second).
     """
     wanted: dict[tuple, Job] = {}
     for part in (part for table in tables for part in table.parts):

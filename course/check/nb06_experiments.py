@@ -89,9 +89,9 @@ def mistakes(clock: Clock, make: Callable[[], Callable[[], object]]) -> list[dic
         for _ in range(count):
             if flush:
                 clock.flush_cache()
-            start = clock.record()
+            begun = clock.record()
             fn()
-            marks.append((start, clock.record()))
+            marks.append((begun, clock.record()))
         clock.synchronize()
         return [clock.elapsed_ms(*pair) for pair in marks]
 

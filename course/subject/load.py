@@ -14,10 +14,16 @@ _tree: Path | None = None
 def use(tree: Path) -> None:
     """Look for student packages in this folder, and nowhere else.
 
-    An editable install of another copy would stand in for a file that was deleted here.
+    An editable install of another copy would stand in for a file that was deleted here, and so
+    would what this process has imported from another folder: that is forgotten.
     """
     global _tree
     _tree = tree.resolve()
+    for package in [path.parent.name for path in _tree.glob("*/__init__.py")]:
+        known = getattr(sys.modules.get(package), "__file__", None)
+        if known and Path(known).resolve().parent.parent != _tree:
+            for name in [n for n in sys.modules if n.partition(".")[0] == package]:
+                del sys.modules[name]
     if sys.path[0] != str(_tree):
         sys.path[:] = [str(_tree), *(entry for entry in sys.path if entry != str(_tree))]
 

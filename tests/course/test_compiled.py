@@ -29,7 +29,7 @@ NONE_SPILLS = {
     ("_quantize_kernel", "float16", 64): (90, 100),
     ("_attention_fp8_kernel", "float16", 64): (90, 100),
     ("_attention_fp8_kernel", "bfloat16", 128): (90, 100),
-    ("flash_fwd_kernel", "float16", 16): ALL,
+    ("flash_fwd_kernel", "float16", 16): (75, 80, 90),
     ("flash_fwd_kernel", "float16", 64): (75, 90, 100),
     ("flash_fwd_kernel", "bfloat16", 64): (90, 100),
     ("flash_fwd_kernel", "tf32", 64): ALL,
@@ -96,8 +96,8 @@ def test_some_configuration_does_not_spill(rows, kernel):
 
 
 def _promised(rows: list[Row], kernel: tuple, architectures: tuple[int, ...]) -> list[Row]:
-    if series(triton.__version__) != "3.7":
-        pytest.skip("unproven here: how much spills was measured with triton 3.7")
+    if series(triton.__version__) not in ("3.6", "3.7"):
+        pytest.skip("unproven here: how much spills was measured with triton 3.6 and 3.7")
     mine = [
         row
         for row in rows

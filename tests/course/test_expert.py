@@ -18,6 +18,7 @@ from course import device
 from course.check import assert_matches
 from course.oracle.attention import attention, attention_gradients, log_sum_exp
 from course.process import ROOT, environment
+from course.subject import load
 
 MACHINE = device.prepare()
 HOPPER = MACHINE.device == "cuda" and torch.cuda.get_device_capability() == (9, 0)
@@ -28,9 +29,8 @@ ORDER = pytest.mark.parametrize("deterministic", [True, False], ids=["one_order"
 
 @pytest.fixture(scope="module")
 def expert():
-    sys.path.insert(0, str(ROOT / "solutions"))
-    yield importlib.import_module("flash_attention.expert")
-    sys.path.remove(str(ROOT / "solutions"))
+    load.use(ROOT / "solutions")
+    return importlib.import_module("flash_attention.expert")
 
 
 def tensors(shape_q, seq_k, dtype, seed=0):
