@@ -18,6 +18,8 @@ Rows longer than that are done in two launches, which publish and write, and rea
 interpreted ones: there programs run one after another, and the first would wait for ever.
 """
 
+from functools import lru_cache
+
 import torch
 import triton
 import triton.language as tl
@@ -104,8 +106,9 @@ def shared_rows(x: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
     return y
 
 
+@lru_cache
 def _multiprocessors(device: torch.device) -> int:
-    """How many the GPU has; none where kernels are interpreted."""
+    """How many the GPU has; none where kernels are interpreted. Asking takes a millisecond."""
     if triton.knobs.runtime.interpret:
         return 0
     return driver.active.utils.get_device_properties(device.index)["multiprocessor_count"]
