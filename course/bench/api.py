@@ -9,6 +9,7 @@ Tensors are (seq, d), (heads, seq, d) or (batch, heads, seq, d): your function i
 shape you name, and returns the shape of Q.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +60,16 @@ def test_correctness(
     gradients = all(t.requires_grad for t in (Q, K, V))
     q, k, v = (_flat(t.detach()).requires_grad_(gradients) for t in (Q, K, V))
     judge = AttentionJudge((q, k, v, torch.randn_like(q)), is_causal, gradients)
+    name = getattr(fn, "__name__", type(fn).__name__)
+    if is_causal and not _takes_four(fn):
+        print(
+            f"{name} takes no fourth argument: with is_causal it is called as {name}(Q, K, V, True)"
+        )
+        return False
     try:
-        judge("fn", _called(fn, Q.shape, K.shape, is_causal))
+        judge(name, _called(fn, Q.shape, K.shape, is_causal))
     except Exception as error:
-        print(f"fn {in_words(error)}")
+        print(f"{name} {in_words(error, name)}")
         return False
     what = "output and gradients" if gradients else "output"
     mask = "causal" if is_causal else "full"
@@ -195,6 +202,16 @@ def _model(config: Mapping[str, Any]) -> dict[str, Any]:
     if not lengths:
         raise ValueError("config: seq_len is missing; it is a number of tokens, or a list of them")
     return {"batch": given["batch"] or 1, "heads": heads, "head_dim": width, "seq_len": lengths}
+
+
+def _takes_four(fn: Callable[..., Tensor]) -> bool:
+    try:
+        inspect.signature(fn).bind(None, None, None, True)
+    except TypeError:
+        return False
+    except ValueError:  # a function of C has no signature to read
+        return True
+    return True
 
 
 def _flat(t: Tensor) -> Tensor:

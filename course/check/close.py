@@ -128,11 +128,12 @@ def _likely_reason(got: Tensor, exact: Tensor, wrong: Tensor) -> str:
 def _common_factor(got: Tensor, exact: Tensor) -> float:
     """What all of ``got`` is multiplied by, if a forgotten scale explains it; else 0.
 
-    Few elements, or all the same, fit a factor whatever is wrong; a few per cent are what a sum
-    kept in 16 bits loses.
+    Few elements, or all the same, fit a factor whatever is wrong, and so does a single row of
+    attention whose weights do not sum to 1; a few per cent are what a sum kept in 16 bits loses.
     """
     largest = exact.abs().max()
-    if got.numel() < 8 or (exact - exact.mean()).abs().max() < 0.1 * largest:
+    one_row = got.ndim > 1 and got.numel() == got.shape[-1]
+    if one_row or got.numel() < 8 or (exact - exact.mean()).abs().max() < 0.1 * largest:
         return 0.0
     factor = ((got * exact).sum() / (exact * exact).sum()).item()
     rest = (got - factor * exact).abs().max()

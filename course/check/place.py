@@ -35,6 +35,11 @@ _HINTS = (
         "In a kernel write tl.exp(x), not x.exp().",
     ),
     (
+        r"'int' object has no attribute 'to'",
+        "",
+        "Interpreted, the variable of a range loop is a plain number: convert a tensor instead.",
+    ),
+    (
         r"power of (2|two)",
         "",
         "A size inside a kernel must be a power of two (triton.next_power_of_2 in the launcher).",

@@ -1,6 +1,7 @@
 """The command ``course compile``."""
 
 import itertools
+import textwrap
 from typing import Annotated
 
 import typer
@@ -9,6 +10,8 @@ from course.compiled.build import compile_all
 from course.compiled.cases import ARCHITECTURES, cases_of
 from course.compiled.row import CHIPS, Row
 from course.process import ROOT
+
+_MANY_BYTES = 128  # 32 registers: fewer are mostly spilled outside the loop, or stay in L1
 
 
 def compile_kernels(
@@ -59,7 +62,8 @@ def report(rows: list[Row]) -> list[str]:
             for row in mine
             if not row.problem
         ]
-        lines += [f"  -> {words}" for words in _advice(mine)]
+        for words in _advice(mine):
+            lines += textwrap.wrap(words, 96, initial_indent="  -> ", subsequent_indent="     ")
     return lines
 
 
@@ -81,11 +85,16 @@ def _advice(rows: list[Row]) -> list[str]:
     advice = []
     worst = max(rows, key=lambda row: row.spill_bytes)
     if worst.spill_bytes:
-        advice.append(
-            f"The worst, {worst.dtype} at {worst.config}, spills {worst.spill_bytes} bytes a "
-            "thread to local memory: the tile is too large for its registers. Try smaller blocks, "
-            "or more warps for the same block."
+        found = (
+            f"The worst, {worst.dtype} at {worst.config}, spills {worst.spill_bytes} bytes a thread"
         )
+        if worst.spill_bytes < _MANY_BYTES:
+            advice.append(f"{found}. A few bytes cost little: let timing decide.")
+        else:
+            advice.append(
+                f"{found} to local memory: the tile is too large for its registers. Try smaller "
+                "blocks, or more warps for the same block."
+            )
     plain = [row for row in rows if row.kernel and row.dtype != "float32" and not row.tensor_cores]
     if plain and plain[0].arch < 80:
         advice.append(

@@ -69,9 +69,10 @@ def beside_bytes(ways: dict[str, Callable[[int], int]], head_dim: int = 64) -> p
         return None
     rows = rows[rows["implementation"].isin(list(ways)) & ~rows["is_causal"].astype(bool)]
     rows = rows[rows["head_dim"] == head_dim]
-    rate = ceilings()[1]
+    _, rate, roofs = ceilings()
     counts = [row.heads * ways[row.implementation](row.seq_len) for row in rows.itertuples()]
     print(f"{int(rows['heads'].iloc[0])} heads of {head_dim}, bf16, not causal: {source}")
+    print(f"bytes_alone_ms: at {rate:.2f} TB/s ({roofs})")
     table = rows[["implementation", "seq_len", "forward_ms"]].assign(
         GB=[n / 1e9 for n in counts], bytes_alone_ms=[n / rate / 1e9 for n in counts]
     )

@@ -11,6 +11,7 @@ from course.pictures.style import (
     GREEN,
     GREY,
     INK,
+    PURPLE,
     RED,
     box,
     canvas,
@@ -65,14 +66,14 @@ def number_line() -> Figure:
 
 
 def errors(by_way: Mapping[str, Sequence[float]], groups: Sequence[str]) -> Figure:
-    """Error of attention for each way of scaling, by kind of input."""
+    """Error of attention for each of five ways of scaling, by kind of input."""
     figure, (ax,) = chart(3.0, width=7.6)
     width = 0.8 / len(by_way)
-    colours = (RED, AMBER, GREEN, BLUE)
-    for n, ((name, found), colour) in enumerate(zip(by_way.items(), colours, strict=False)):
+    colours = (RED, AMBER, GREEN, BLUE, PURPLE)
+    for n, ((name, found), colour) in enumerate(zip(by_way.items(), colours, strict=True)):
         at = [g + (n - (len(by_way) - 1) / 2) * width for g in range(len(groups))]
         bars = ax.bar(at, found, width * 0.92, color=colour, label=name)
-        ax.bar_label(bars, fmt="%.2f", fontsize=8, color=INK)
+        ax.bar_label(bars, fmt="%.2f", fontsize=7, color=INK)
     ax.margins(y=0.2)
     ax.set_xticks(range(len(groups)), groups)
     ax.set_title("relative error of attention with Q, K, V in E4M3", loc="left")

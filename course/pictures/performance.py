@@ -32,6 +32,16 @@ from course.pictures.style import (
 
 _PALE = "#d8dde2"
 
+# plain attention is red wherever it appears, FlashAttention's tiles are blue
+_TILED = ("#8fb8d6", BLUE, "#173a57")
+_OF = {
+    "naive": RED,
+    "flash_triton": BLUE,
+    "sdpa_flash": AMBER,
+    "sdpa_cudnn": GREEN,
+    "expert": PURPLE,
+}
+
 
 def moved(tiles: int = 4) -> Figure:
     """What plain attention moves, and what the programs of FlashAttention move."""
@@ -64,9 +74,7 @@ def moved(tiles: int = 4) -> Figure:
 def io(lengths: Sequence[int], counted: Mapping[str, Sequence[float]]) -> Figure:
     """Bytes moved (MiB) against sequence length, one line a way of doing it."""
     figure, (ax,) = chart(3.3, width=6.8)
-    for (name, values), colour in zip(
-        counted.items(), (RED, AMBER, BLUE, GREEN, GREY), strict=False
-    ):
+    for (name, values), colour in zip(counted.items(), (RED, *_TILED, GREY), strict=False):
         style = "--" if "once" in name else "o-"
         ax.plot(lengths, np.array(values) / 2**20, style, color=colour, label=name)
     ax.set_xscale("log", base=2)
@@ -127,8 +135,8 @@ def roofline(
     ax.text(1.0, tb_per_s * 1.7, f"{tb_per_s:.2f} TB/s", rotation=31, fontsize=9, color=INK)
     ax.axvline(tflops / tb_per_s, color=GREY, lw=1, ls=":")
     ax.text(tflops / tb_per_s * 0.93, 0.42, "ridge", color=GREY, ha="right", fontsize=8.5)
-    colours = (RED, AMBER, GREEN, BLUE, PURPLE, TEAL)
-    for (name, one), colour in zip(points.groupby("name", sort=False), colours, strict=False):
+    for name, one in points.groupby("name", sort=False):
+        colour = _OF.get(str(name), TEAL)
         ax.plot(one["intensity"], one["tflops"], "o-", ms=5.5, lw=1, color=colour, label=name)
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -158,8 +166,39 @@ def mistakes(frame: pd.DataFrame, truth: float, source: str = "") -> Figure:
     ax.grid(visible=False)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_xlabel("ms reported; dashed: what one pass takes")
+    ax.set_title("one kernel, timed in one right way and several wrong ones", loc="left")
     if source:
         figure.supxlabel(source, x=0.99, ha="right", fontsize=7, color="0.4")
+    return done(figure)
+
+
+def diagonal(keys: int = 12, block: int = 2, start: int = 4, end_of_keys: int = 23) -> Figure:
+    """The score matrix of one program: what it visits without a mask, with one, and not at all.
+
+    Args:
+        keys: tiles of keys drawn.
+        block: tiles of keys that are as wide as the tile of queries is high.
+        start: the first tile of keys that the diagonal crosses.
+        end_of_keys: seq_k, in half tiles.
+    """
+    figure, (ax,) = canvas(2.6)
+    for n in range(keys):
+        inside = start <= n < start + block
+        face, ink = (BLUE, "white") if n < start else (AMBER, "white") if inside else (FAINT, GREY)
+        text = "no mask" if n < start else "mask" if inside else ""
+        box(ax, n, 0, text, face, ink, height=block, size=7.5)
+    ax.plot((start, start + block), (0, block), color=INK, lw=1.6)
+    ax.plot((end_of_keys / 2,) * 2, (-0.2, block + 0.2), color=RED, lw=1.4, ls="--")
+    label(ax, end_of_keys / 2, block + 0.6, "seq_k", RED, size=8.5)
+    label(ax, -0.2, block / 2, "start_q to\nstart_q + BLOCK_Q", GREY, ha="right", size=8.5)
+    for x, text in ((0, "0"), (start, "unmasked"), (start + block, "end")):
+        arrow(ax, (x, -0.75), (x, -0.1), INK)
+        label(ax, x, -1.0, text, size=8.5)
+    label(ax, (start + block + keys) / 2, block / 2, "never visited", GREY, size=8.5)
+    words = "causal; without it, end is seq_k, and only the last tile of keys needs a mask"
+    label(ax, keys / 2, block + 1.4, words, GREY, size=8.5)
+    ax.set_xlim(-3.0, keys + 0.3)
+    ax.set_ylim(block + 1.8, -1.5)
     return done(figure)
 
 
@@ -227,7 +266,7 @@ def ping_pong(rounds: int = 2) -> Figure:
             for at, (colour, text) in enumerate(units):
                 _span(together, 2 - group, 8 * n + 4 * at, 4, colour, text)
                 _span(turns, 2 - group, 4 * n + 2 * (group + at), 2, colour, text)
-    together.set_title("at the same time: one unit idle, always", fontsize=9.5)
+    together.set_title("at the same time: sharing a unit, each takes twice as long", fontsize=9.5)
     turns.set_title("ping-pong: one multiplies, one exponentiates", fontsize=9.5)
     for ax in (together, turns):
         ax.set_yticks((2, 1), ("warpgroup 1", "warpgroup 2"), fontsize=8.5)

@@ -21,6 +21,7 @@ MUTANTS = [
         "title": "causal tiles end at the query, not at the tile",
         "old": "rows += min(N, triton.cdiv(end, BLOCK_K) * BLOCK_K)",
         "new": "rows += min(N, end)",
+        "says": "read whole",
     },
     {
         "exercise": "nb06-1",
@@ -28,6 +29,23 @@ MUTANTS = [
         "title": "masked rows are counted",
         "old": "rows += min(N, triton.cdiv(end, BLOCK_K) * BLOCK_K)",
         "new": "rows += triton.cdiv(end, BLOCK_K) * BLOCK_K",
+        "says": "do not exist",
+    },
+    {
+        "exercise": "nb06-1",
+        "file": _NOTEBOOK,
+        "title": "S and P pass once each",
+        "old": "return size * (4 * N * N + 4 * N * d)",
+        "new": "return size * (2 * N * N + 4 * N * d)",
+        "says": "read back",
+    },
+    {
+        "exercise": "nb06-1",
+        "file": _NOTEBOOK,
+        "title": "a started tile of queries does not count",
+        "old": "for q_start in range(0, N, BLOCK_Q):",
+        "new": "for q_start in range(0, N // BLOCK_Q * BLOCK_Q, BLOCK_Q):",
+        "says": "however few",
     },
     {
         "exercise": "nb06-2",
@@ -35,6 +53,7 @@ MUTANTS = [
         "title": "missing keys take part with score 0",
         "old": "visible = keys[None, :] < seq_k\n",
         "new": "visible = keys[None, :] < seq_k + BLOCK_K\n",
+        "says": "keys that do not exist take part with score 0",
     },
     {
         "exercise": "nb06-2",
@@ -50,6 +69,14 @@ MUTANTS = [
         "old": "f = tl.program_id(1) * BLOCK_V + tl.arange(0, BLOCK_V)",
         "new": "f = tl.arange(0, BLOCK_V)",
         "says": "d=96",
+    },
+    {
+        "exercise": "nb06-2",
+        "file": _TILED,
+        "title": "the walk goes on beyond the diagonal",
+        "old": "end = tl.minimum(seq_k, (tl.program_id(0) + 1) * BLOCK_Q)",
+        "new": "end = seq_k",
+        "says": "keys 128 to 255",
     },
     {
         "exercise": "nb06-3",
@@ -236,5 +263,14 @@ MUTANTS = [
         "title": "the shift is in p only",
         "old": "l = l * alpha + tl.sum(p, 1)",
         "new": "l = l * alpha + tl.sum(p, 1) / 256",
+        "says": "256 times too large",
+    },
+    {
+        "exercise": "nb06-8",
+        "file": _FP8,
+        "title": "the columns of p are not sorted as v is",
+        "old": "in_order_of_values(p, BLOCK_Q, BLOCK_K).to(v.dtype)",
+        "new": "p.to(v.dtype)",
+        "says": "seq=70",
     },
 ]

@@ -4,12 +4,13 @@
 #
 # **Your kernel is right. What still stands between it and the speed of the machine?**
 #
-# About 2 hours and a half · 8 exercises · 17 points. No GPU needed: what can be counted, compiled
-# or simulated runs here, and what only a GPU can say was measured on one and is shown with its
-# name.
+# About 3 hours and a half, in two sittings: section 5 is a good place to stop · 8 exercises · 17
+# points. No GPU needed: what can be counted, compiled or simulated runs here, and what only a GPU
+# can say was measured on one and is shown with its name.
 #
 # Three exercises are solved in files of `attention_ladder/`: `tiled.py`, `multihead.py` and
-# `fp8.py`. The check cells read them anew every time. Before: notebooks 03 and 05.
+# `fp8.py`. The check cells read them anew every time. Before: notebooks 03 and 05, and homework 3:
+# the rung of section 8 runs your kernel.
 
 # %%
 import course.notebook
@@ -100,7 +101,7 @@ def flash_bytes(
 check("nb06-1", naive_bytes, flash_bytes)
 
 # %% [markdown]
-# <details><summary>naive_bytes is off by one N × N</summary>
+# <details><summary>naive_bytes is off by one or two times N × N</summary>
 #
 # $S$ is written and read, $P$ is written and read. $Q$, $K$, $V$, $O$ pass once each.
 # </details>
@@ -130,7 +131,8 @@ pictures.io(lengths, counted)
 # %% [markdown]
 # Both grow with $N^2$. A tile of 64 queries moves half of what plain attention moves, one of 256 an
 # eighth; one of 32 would gain nothing. Is that all FlashAttention is about? Hold the bytes against
-# time: at the bandwidth of a copy, how long would they take?
+# time: how long would they take if memory did nothing else? The line above the table says at which
+# bandwidth. `flash_triton` is homework 3's solution, counted with tiles of 128 × 64.
 
 
 # %%
@@ -164,6 +166,12 @@ committed.beside_bytes(
 pictures.grid_2d()
 
 # %% [markdown]
+# Three details. Tiles become float32 as soon as they are loaded, `.to(tl.float32)`: products and
+# sums are float32 whatever comes in. With `IS_CAUSAL` a query sees keys up to its own number, and
+# the walk over keys ends with the diagonal: no tile beyond the last query of the program is read.
+# And the last tiles of queries, keys and features are seldom full.
+
+# %% [markdown]
 # ### nb06-2 Tiles of queries, keys and features &nbsp; · &nbsp; 25 min
 # **Write**, in `attention_ladder/tiled.py`, the body of `_attention_tiled_kernel` (about 30 lines).
 # Program $(i, f)$ takes `BLOCK_Q` queries and `BLOCK_V` features. It loads its queries once (all
@@ -188,6 +196,18 @@ check("nb06-2")
 # <details><summary>Right where seq_k fits the tiles, else too small</summary>
 #
 # Keys that do not exist have score 0, and $e^{0 - m}$ is not nothing: $-\infty$ in their place.
+# </details>
+
+# %% [markdown]
+# <details><summary>Right for one tile of keys, wrong for two</summary>
+#
+# A new maximum makes all earlier weights smaller: `l` *and* `acc` are multiplied by $e^{m - m'}$.
+# </details>
+#
+# <details><summary>'int' object has no attribute 'to'</summary>
+#
+# Interpreted, the variable of a `range` loop is a plain number. Convert a tensor that it meets, or
+# let the pointer walk: `k_ptr += BLOCK_K * stride_ks`.
 # </details>
 
 # %% [markdown]
@@ -323,8 +343,8 @@ committed.roofline_of_peers(attention)
 # %% [markdown]
 # The intensity of attention is $N / 2$ in 16 bits: from a few hundred tokens on, arithmetic should
 # decide. The dots of naive attention lie far below the roof, because it moves what need not be
-# moved. The others come much nearer, and none touches it. No byte is to blame for what is left:
-# sections 5 to 10 look for it.
+# moved. The others come much nearer from 4,096 tokens on (at 1,024 there is too little work to fill
+# the GPU), and none touches it. No byte is to blame for what is left: sections 5 to 10 look for it.
 #
 # **Checkpoint.** Why can no trick make `torch.softmax` reach 100 TFLOP/s?
 #
@@ -349,6 +369,10 @@ pictures.mistakes(found, imagined.TRUTH_MS, "an imagined GPU: nothing here was m
 if not INTERPRETED:
     print(pd.DataFrame(lab.mistakes(CudaClock(), lab.fresh_copies(DEVICE))))
 committed.measured_mistakes()
+
+# %% [markdown]
+# Five rules, and a sixth for the smallest kernels. The bars show what the first three prevent; the
+# others you need as soon as you compare two kernels, in the next exercise.
 
 # %% [markdown]
 # - **Warm up**: the first call compiles, and autotuning tries every configuration.
@@ -452,6 +476,9 @@ for name, (median, spread) in race(candidates, clock).items():
 #
 # Products take the inputs' dtype (`p.to(v.dtype)`), sums are float32. `scale_log2` is
 # $\log_2 e / \sqrt d$, for `tl.exp2`: section 6 says why, `tl.exp` with another scale is right too.
+
+# %%
+pictures.diagonal()
 
 # %% check="nb06-5" points=2
 check("nb06-5")
@@ -572,7 +599,11 @@ pd.DataFrame(
 
 # %% [markdown]
 # That is the compiler's output for sm_90, for a tile of 64 × 64 scores on 4 warps: 32 scores a
-# thread. No GPU was needed: PTX is text.
+# thread, in 8 rows. No GPU was needed: PTX is text.
+#
+# With `exp` each score is multiplied twice, by the scale and by $\log_2 e$: 64. Folded, 9 are left:
+# the maxima of 8 rows, and $\text{scale} \cdot \log_2 e$ once. The 32 `fma` are in both, because
+# there the maximum is subtracted.
 
 # %%
 LOG2E = tl.constexpr(1.4426950408889634)
@@ -586,7 +617,8 @@ LN2 = tl.constexpr(0.6931471805599453)
 #
 # $$ L = (m_2 + \log_2 l) \ln 2 $$
 #
-# Per score one multiplication, one subtraction, one `tl.exp2`. The check counts them.
+# Per score one multiplication, one subtraction, one `tl.exp2`, in the folded form $s c - m_2$: of
+# $(s - \max s) \, c$ no compiler makes a multiply-add. The check counts multiplications.
 
 
 # %% exercise="nb06-6" points=2
@@ -680,10 +712,16 @@ committed.measured("experiments", experiment="tiles")
 # @triton.autotune([triton.Config({"BLOCK_Q": 128, "BLOCK_K": 64}, num_warps=4, num_stages=2), ...],
 #                  key=["seq_q", "head_dim"])
 # ```
+
+# %% [markdown]
+# Short lists, because each entry costs a second of compiling at each new shape. Try a tile of your
+# own: put this line above `cases` in the first code cell of this section, and run it again.
 #
-# Short lists, because each entry costs a second of compiling at each new shape. `lab.TILES` is a
-# list, too: put a tile of your own in front and run the section again.
-# `course compile nb06-5` prints the same for other chips.
+# ```python
+# lab.TILES = ((32, 64, 4, 2), *lab.TILES)  # queries, keys, warps, stages
+# ```
+#
+# `course compile nb06-5` prints the same for other chips, in a minute or two.
 
 # %% [markdown]
 # **Checkpoint.** A configuration spills 8 bytes, another none. Which do you take?
@@ -723,8 +761,9 @@ pd.DataFrame(table)
 # pointers each of 128 threads computes four addresses and four masks, and that is for a tile as
 # small as this; `mbarrier` is what the price is: somebody has to wait for the tile to arrive.
 #
-# The rung `attention_ladder/descriptors.py` is `multihead` with descriptors, given to read. Side by
-# side, 8 heads of 64 in 16 bits:
+# The rung `attention_ladder/descriptors.py` takes its tiles through descriptors. It is given to
+# read, and short: the kernel it runs is your own, of homework 3. Side by side, 8 heads of 64 in 16
+# bits:
 
 # %%
 committed.rungs("multihead", "descriptors")
@@ -850,7 +889,8 @@ ways = {
     "one scale a tensor": (None, AS_IS),
     "a head": (512, AS_IS),
     "a head and 64 tokens": (64, AS_IS),
-    "... and rotated": (64, ROTATION),
+    "a head, rotated": (512, ROTATION),
+    "a head and 64 tokens, rotated": (64, ROTATION),
 }
 errors = {name: [error(*inputs[group], *way) for group in GROUPS] for name, way in ways.items()}
 fp8.errors(errors, GROUPS)
@@ -861,9 +901,9 @@ fp8.errors(errors, GROUPS)
 # integer loses them at 100). A loud head then ruins the others if they share its scale; a loud
 # token ruins its head, and a block contains the damage.
 #
-# A loud *channel* is in every block, so smaller blocks help little. Turn $Q$ and $K$ by one random
-# rotation: $q \cdot k$ stays as it is, and the outlier is spread over all channels, whose rounding
-# errors average out. This is FlashAttention-3's "incoherent processing".
+# A loud *channel* is in every block. Smaller blocks help, a rotation helps further: turn $Q$ and
+# $K$ by one random rotation, and $q \cdot k$ stays as it is, but the outlier is spread over all
+# channels, whose rounding errors average out. This is FlashAttention-3's "incoherent processing".
 
 # %% [markdown]
 # ### nb06-8 The FP8 rung &nbsp; · &nbsp; 20 min
@@ -875,7 +915,8 @@ fp8.errors(errors, GROUPS)
 # - weights are 0 to 1: `p` is multiplied by $2^{\text{SHIFT}}$ before it becomes FP8, in the
 #   exponent of `exp2`, where it is free; `l` carries the same factor and the division cancels it;
 # - $p_8 v_8$ is multiplied by the scale of this tile of v *before* it is added to `acc`.
-#   (`in_order_of_values(p, ...)`, given, sorts the columns of `p` as `v` is stored.)
+#   `v` is stored transposed, `(heads, d, keys)`, its keys in an order of their own:
+#   `in_order_of_values(p, BLOCK_Q, BLOCK_K)`, given, sorts the columns of `p` likewise.
 
 # %% check="nb06-8" points=2
 check("nb06-8")
@@ -892,9 +933,14 @@ check("nb06-8")
 # </details>
 
 # %% [markdown]
-# <details><summary>It is off by a power of two</summary>
+# <details><summary>It is off by the factor 256</summary>
 #
 # Is $2^{\text{SHIFT}}$ in `p` and in `l`, or in one of them only?
+# </details>
+#
+# <details><summary>One token is right, more are not</summary>
+#
+# Are the columns of `p` sorted as `v` is? After `l` has its sum, before `p` becomes FP8.
 # </details>
 
 # %%
@@ -914,8 +960,8 @@ committed.rungs("multihead", "fp8")
 # %% [markdown]
 # ## 10. What the best do
 #
-# Your `descriptors` rung waits: for $q k^\top$, then for the exponentials, then for $P V$. The
-# leaderboard's best differ from it in how they fill that time.
+# The `descriptors` rung, your homework 3, waits: for $q k^\top$, then for the exponentials, then
+# for $P V$. The leaderboard's best differ from it in how they fill that time.
 #
 # - **Persistent programs**: as many as there are places; each takes work until none is left, and
 #   starts loading the next tile while it stores the last.
@@ -972,16 +1018,23 @@ committed.measured("expert_steps")
 # course bench attention --seq-len 4096
 # ```
 #
-# And a kernel of your own in two (`Q, K, V: (batch, heads, seq, d)`):
+# And a kernel of your own. It is called as `fn(Q, K, V)`, and as `fn(Q, K, V, True)` when causal,
+# with tensors of `(seq, d)`, `(heads, seq, d)` or `(batch, heads, seq, d)`:
+
+# %%
+from course.bench import quick_benchmark, test_correctness
+
+
+def my_attention(Q, K, V, is_causal=False):
+    return tiled.attention(Q, K, V, is_causal)
+
+
+Q, K, V = torch.randn(3, 100, 32, device=DEVICE)
+test_correctness(my_attention, Q, K, V, is_causal=True)
+if not INTERPRETED:
+    print(quick_benchmark({"mine": my_attention}, shape=(4096, 64), dtype="fp32", is_causal=True))
 
 # %% [markdown]
-# ```python
-# from course.bench import quick_benchmark, test_correctness
-#
-# test_correctness(my_attention, Q, K, V)
-# quick_benchmark({"mine": my_attention})
-# ```
-#
 # Then the leaderboard: `python -m benchmarking.submit_leaderboard`.
 
 # %% [markdown]
