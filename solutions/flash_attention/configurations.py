@@ -36,10 +36,8 @@ def config(BLOCK_Q: int, BLOCK_K: int, num_warps: int, num_stages: int) -> trito
 
 # fmt: off
 FORWARD = {  # queries, keys, warps, stages
-    (2, 64): [config(64, 128, 4, 2), config(64, 128, 4, 3),
-              config(128, 64, 4, 3), config(32, 32, 4, 2)],
-    (2, 128): [config(128, 64, 4, 2), config(128, 128, 8, 2),
-               config(64, 64, 4, 2), config(32, 32, 4, 2)],
+    (2, 64): [config(64, 128, 4, 2), config(128, 64, 4, 3), config(32, 32, 4, 2)],
+    (2, 128): [config(128, 64, 4, 2), config(64, 64, 4, 3), config(32, 32, 4, 2)],
     (2, 256): [config(64, 32, 4, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
     (4, 64): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
     (4, 128): [config(16, 32, 4, 1), config(32, 32, 8, 1)],
