@@ -371,8 +371,12 @@ if not INTERPRETED:
 committed.measured_mistakes()
 
 # %% [markdown]
-# Five rules, and a sixth for the smallest kernels. The bars show what the first three prevent; the
-# others you need as soon as you compare two kernels, in the next exercise.
+# "Left in the cache" is too fast on the imagined GPU. On the real one it can look too *slow*: such
+# a small copy is over before the program has launched the next. The GPU waits, and its events
+# measure the waiting. A flush gives it something to do meanwhile.
+#
+# So there are five rules, and a sixth for the smallest kernels. The bars show what the first three
+# prevent; the others you need as soon as you compare two kernels, in the next exercise.
 
 # %% [markdown]
 # - **Warm up**: the first call compiles, and autotuning tries every configuration.
@@ -763,7 +767,7 @@ pd.DataFrame(table)
 #
 # The rung `attention_ladder/descriptors.py` takes its tiles through descriptors. It is given to
 # read, and short: the kernel it runs is your own, of homework 3. Side by side, 8 heads of 64 in 16
-# bits:
+# bits (in short sequences you see what preparing a launch costs, more than the kernel itself):
 
 # %%
 committed.rungs("multihead", "descriptors")
@@ -993,10 +997,11 @@ print(f"20 orders of the same 1000 numbers: {len(sums)} different sums, e.g. {li
 # %% [markdown]
 # Two runs of the same training step then differ in the last bits, and a bug that shows up once in a
 # while cannot be told from noise. *Deterministic* attention fixes the order, by two kernels or by
-# waiting in line. What each step of the expert kernel gained, and what determinism costs:
+# waiting in line. What each step of the expert kernel gained, and what determinism costs, at $d$ =
+# 64:
 
 # %%
-committed.measured("expert_steps")
+committed.measured("expert_steps", head_dim=64, mask="causal")
 
 # %% [markdown]
 # **Checkpoint.** At $d$ = 64, which would you try first: larger tiles, or overlapping the

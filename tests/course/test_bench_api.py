@@ -1,5 +1,6 @@
 """The functions a learner calls from a notebook."""
 
+import importlib
 from typing import Any
 
 import pandas as pd
@@ -53,6 +54,25 @@ def test_gradients_are_judged_where_they_are_asked_for(capsys):
     assert "output and gradients" in capsys.readouterr().out
 
 
+def named(Q, K, V):
+    raise KeyError("missing")
+
+
+def test_a_causal_function_takes_a_fourth_argument(capsys):
+    Q, K, V = tensors(2, 12, 8)
+    assert not test_correctness(named, Q, K, V, is_causal=True)
+    assert "called as named(Q, K, V, True)" in capsys.readouterr().out
+
+
+def test_the_line_that_went_wrong_is_shown(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_kernel.py").write_text("def mine(Q, K, V):\n    return Q @ missing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not test_correctness(importlib.import_module("my_kernel").mine, *tensors(2, 12, 8))
+    said = capsys.readouterr().out
+    assert "mine stopped with NameError" in said
+    assert "my_kernel.py: `return Q @ missing`" in said
+
+
 @pytest.mark.parametrize(
     ("fn", "words"),
     [
@@ -61,6 +81,7 @@ def test_gradients_are_judged_where_they_are_asked_for(capsys):
         (lambda Q, K, V: None, "expected a tensor, got NoneType"),
         (lambda Q, K, V: 1 / 0, "stopped with ZeroDivisionError"),
         (lambda Q, K, V: mine(Q, K, V).double(), "expected dtype torch.float32"),
+        (named, "named stopped with"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(fn, words, capsys):

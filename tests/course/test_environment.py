@@ -86,6 +86,14 @@ def test_without_torch_a_venv_is_made_with_pytorch_for_the_cpu_first(place: Plac
     assert "Making .venv with Python 3.11.9 ..." in done.stderr
 
 
+def test_help_needs_no_environment(place: Place) -> None:
+    done = place.run("test_and_submit.sh", "--help")
+    assert (done.returncode, done.stderr, place.calls()) == (0, "", [])
+    assert done.stdout.startswith("Usage: ") and "--no-benchmarks" in done.stdout
+    place.run()
+    assert place.run("test_and_submit.sh", "--help").stdout == "ran -m course.cli submit --help\n"
+
+
 def test_the_second_run_starts_at_once(place: Place) -> None:
     place.run()
     begin = time.monotonic()

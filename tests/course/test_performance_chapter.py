@@ -15,6 +15,8 @@ from course.bench import measured
 from course.check import nb06_experiments as lab
 from course.check.nb06_kernels import through_descriptors, through_pointers
 from course.compiled import Case, compile_all
+from course.compiled.cli import report
+from course.compiled.row import Row
 from course.pictures import committed
 from course.process import ROOT, environment
 
@@ -96,6 +98,17 @@ def test_the_compiler_counts_instructions() -> None:
     assert rows["descriptors"].count("cp.async.bulk.tensor") == 2
     assert rows["descriptors"].count("ld.global", "st.global") == 0
     assert rows["pointers"].count("ld.global") == rows["pointers"].count("st.global") > 0
+
+
+@pytest.mark.parametrize(
+    ("spilled", "words"), [(36, "let timing decide"), (512, "the tile is too large")]
+)
+def test_only_many_spilled_bytes_are_called_too_many(spilled: int, words: str) -> None:
+    row = Row("_kernel", "attention", "float16", 64, 90, "128 x 128", spill_bytes=spilled)
+    lines = report([row])
+    advice = lines[next(n for n, line in enumerate(lines) if line.startswith("  ->")) :]
+    assert words in " ".join(line.strip() for line in advice)
+    assert max(map(len, advice)) <= 96
 
 
 @pytest.fixture
