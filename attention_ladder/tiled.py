@@ -35,7 +35,8 @@ def _attention_tiled_kernel(
     stride_vs, stride_vh, stride_vd,
     stride_os, stride_oh, stride_od,
     seq_q, seq_k, head_dim, scale,
-    IS_CAUSAL: tl.constexpr, PRECISION: tl.constexpr,
+    IS_CAUSAL: tl.constexpr,  # query i sees keys 0 to i; tiles beyond the last query are not read
+    PRECISION: tl.constexpr,
     BLOCK_D: tl.constexpr,  # power of two >= head_dim
     BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
     BLOCK_V: tl.constexpr,  # features of the output that one program computes
