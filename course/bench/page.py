@@ -57,8 +57,8 @@ def _targets(reached: pd.DataFrame) -> str:
     header = ["what", "against", "target", "worst row", "best row", ""]
     return (
         f"## Targets\n\nSpeeds are ratios within one run. Of {len(reached)} that were measured "
-        f"{met} are met by all rows they speak of; the worst row decides.\n\n"
-        + markdown_table(header, rows)
+        f"{met} are met by all rows they speak of; the worst row decides. "
+        "[What bounds the others](performance/why.md).\n\n" + markdown_table(header, rows)
     )
 
 
@@ -197,5 +197,6 @@ _SECTIONS: dict[str, Callable[[pd.DataFrame, str, Paper], str]] = {
     "softmax_matmul": kernels.softmax_matmul,
     "softmax_matmul_tf32": kernels.softmax_matmul_tf32,
     "expert_steps": kernels.expert_steps,
+    "tried": kernels.tried,
     "experiments": kernels.experiments,
 }

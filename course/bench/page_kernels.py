@@ -108,6 +108,11 @@ def expert_steps(frame: pd.DataFrame, source: str, paper: Paper) -> str:
     return _as_it_is("## The expert kernels, step by step", frame, source)
 
 
+def tried(frame: pd.DataFrame, source: str, paper: Paper) -> str:
+    """Attempts at the expert kernels, cuDNN timed in the same run."""
+    return _as_it_is("## What was tried on the way", frame, source)
+
+
 def experiments(frame: pd.DataFrame, source: str, paper: Paper) -> str:
     """The experiments of notebook 06, as measured."""
     return _as_it_is("## The experiments of notebook 06", frame, source)

@@ -17,8 +17,8 @@ SOLUTIONS = ROOT / "solutions"
 ALL = compiled.ARCHITECTURES
 
 # kernel, dtype, head dimension: architectures where no configuration spills. Measured with triton
-# 3.6.0 and 3.7.1; what is in neither table is reported by `course compile` and promised nothing. On sm_75
-# these are the fixed tiles, because nothing is tuned there.
+# 3.6.0 and 3.7.1; what is in neither table is reported by `course compile` and promised nothing. On
+# sm_75 these are the fixed tiles, because nothing is tuned there.
 NONE_SPILLS = {
     ("_online_softmax_fwd_kernel", "float32", 512): ALL,
     ("_online_softmax_bwd_kernel", "float32", 512): ALL,
