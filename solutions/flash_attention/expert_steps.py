@@ -15,7 +15,7 @@ from course.bench.clock import Clock
 from course.bench.harness import why
 from course.bench.reference import AttentionJudge
 from course.bench.timing import Outcome, compare, failure
-from flash_attention.expert import expert_backward, expert_forward
+from flash_attention.expert import expert_backward, expert_forward, why_not
 from flash_attention.flash_backward import attention_backward
 from flash_attention.flash_forward import FlashAttentionTriton
 
@@ -97,6 +97,11 @@ def rows(clock: Clock, **limits: Any) -> list[dict[str, Any]]:
                 torch.randn(HEADS, SEQ, d, device=clock.device, dtype=torch.bfloat16)
                 for _ in range(4)
             )
+            reason = why_not(Q, K, V)
+            if reason:
+                return [
+                    {"step": "none of them runs here", "status": "unsupported", "reason": reason}
+                ]
             Q, K, V = (t.requires_grad_() for t in (Q, K, V))
             judge = AttentionJudge((Q, K, V, dO), causal)
             steps = {n: f for n, f in FORWARD[d].items() if not (causal and n == _SMALL)}

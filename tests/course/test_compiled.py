@@ -15,6 +15,7 @@ from course.versions import series
 
 SOLUTIONS = ROOT / "solutions"
 ALL = compiled.ARCHITECTURES
+SLOW = pytest.mark.slow  # the fixture `rows` compiles everything: three minutes on two cores
 
 # kernel, dtype, head dimension: architectures where no configuration spills. Measured with triton
 # 3.6.0 and 3.7.1; what is in neither table is reported by `course compile` and promised nothing. On
@@ -63,6 +64,7 @@ def rows() -> list[Row]:
     return compiled.compile_all(SOLUTIONS)
 
 
+@SLOW
 def test_every_case_was_compiled_for_every_architecture(rows):
     wanted = {
         (case.op, case.dtype, case.shapes[0][-1], arch)
@@ -74,21 +76,25 @@ def test_every_case_was_compiled_for_every_architecture(rows):
     assert all(row.kernel and row.registers for row in rows if not row.problem)
 
 
+@SLOW
 def test_everything_can_run_somewhere_in_its_list(rows):
     assert cannot_run(rows) == []
 
 
+@SLOW
 def test_what_does_not_fit_shared_memory_is_only_a_tile_to_try(rows):
     unfit = [row for row in rows if row.problem]
     assert all("shared memory" in row.problem for row in unfit), unfit
 
 
+@SLOW
 @pytest.mark.parametrize("kernel", NONE_SPILLS, ids=str)
 def test_no_configuration_spills(rows, kernel):
     for row in _promised(rows, kernel, NONE_SPILLS[kernel]):
         assert row.spill_bytes == 0, f"{row.where}: {row.verdict}"
 
 
+@SLOW
 @pytest.mark.parametrize("kernel", ONE_DOES_NOT, ids=str)
 def test_some_configuration_does_not_spill(rows, kernel):
     for tried in alternatives(_promised(rows, kernel, ONE_DOES_NOT[kernel])):
@@ -108,6 +114,7 @@ def _promised(rows: list[Row], kernel: tuple, architectures: tuple[int, ...]) ->
     return mine
 
 
+@SLOW
 def test_products_of_16_bit_numbers_use_tensor_cores(rows):
     products = (
         *("fused_softmax_kernel", "flash_fwd_kernel", "_dq_kernel", "_dkdv_kernel"),
