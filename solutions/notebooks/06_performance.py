@@ -4,7 +4,9 @@
 #
 # **Your kernel is right. What still stands between it and the speed of the machine?**
 #
-# About 3 hours and a half · 8 exercises · 17 points. Take two sittings: section 5 is a good place to stop.
+# About 3 hours and a half · 8 exercises · 17 points, in two sittings: section 5 is a good place to
+# stop. No GPU needed: what can be counted, compiled or simulated runs here, and what only a GPU can
+# say was measured on one and is shown with its name.
 #
 # Three exercises are solved in files of `attention_ladder/`: `tiled.py`, `multihead.py` and
 # `fp8.py`. The check cells read them anew every time. Before: notebooks 03 and 05, and homework 3:
