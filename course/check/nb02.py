@@ -67,6 +67,10 @@ class _Products(TorchDispatchMode):
         super().__init__()
         self.widest = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # skipping imports torch's compiler: a second of CPU time for nothing
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
         matrices = [a for a in args if isinstance(a, Tensor) and a.ndim > 1]

@@ -228,6 +228,10 @@ class _Largest(TorchDispatchMode):
         super().__init__()
         self.elements = self.products = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # skipping imports torch's compiler: a second of CPU time for nothing
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         self.products += func.overloadpacket.__name__ in ("mm", "bmm", "addmm", "baddbmm")
