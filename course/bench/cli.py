@@ -4,7 +4,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,7 +74,8 @@ def bench(
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    request = request.with_outputs(graph, budget_ms, csv, to_json, plot)
+    limits = {"budget_ms": budget_ms}
+    request = replace(request, graph=graph, limits=limits, csv=csv, json=to_json, plot=plot)
     raise typer.Exit(run(request))
 
 
@@ -92,13 +93,6 @@ class Request:
     csv: Path | None = None
     json: Path | None = None
     plot: Path | None = None
-
-    def with_outputs(
-        self, graph: bool, budget_ms: float, csv: Path | None, json: Path | None, plot: Path | None
-    ) -> "Request":
-        """The same, with what the options of the command line say about the run."""
-        first = (self.op, self.cases, self.names, self.passes, self.tree)
-        return Request(*first, graph, {"budget_ms": budget_ms}, csv, json, plot)
 
 
 def asked(
@@ -148,13 +142,16 @@ def asked(
 
 
 def run(
-    request: Request, clock: Clock | None = None, console: Console | None = None, ceilings: Any = 0
+    request: Request,
+    clock: Clock | None = None,
+    console: Console | None = None,
+    ceilings: Any = None,
 ) -> int:
     """Measure, show, write; returns the exit status.
 
     Args:
-        clock, ceilings: those of this GPU unless given; without a GPU and a clock nothing is
-            measured, and the status is 2.
+        clock, ceilings: those of this GPU, measured, unless a clock is given; without a GPU and a
+            clock nothing is measured, and the status is 2.
     """
     from course import device
 
@@ -170,8 +167,8 @@ def run(
 
     sys.path.insert(0, str(request.tree))
     console = console or Console()
-    clock = clock or cuda_clock()
-    if ceilings == 0:
+    if clock is None:
+        clock = cuda_clock()
         ceilings = roof.measure_ceilings(clock)[0]
     meta = measured.environment(clock.name)
     with show.progress(Console(stderr=True), len(request.cases)) as told:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,14 @@ def measured(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **size
     names = words.split()
     many: dict[str, cli.Many] = {name: [str(value)] for name, value in sizes.items()}
     request = cli.asked(names[0], many, ["fp32"] if names[0] == "attention" else None, None)
-    request = request.with_outputs(
-        False, 0.02, tmp_path / "a" / "rows.csv", tmp_path / "b" / "rows.json", tmp_path / "plots"
+    chosen = replace(
+        request,
+        names=names[1:],
+        limits={"budget_ms": 0.02},
+        csv=tmp_path / "a" / "rows.csv",
+        json=tmp_path / "b" / "rows.json",
+        plot=tmp_path / "plots",
     )
-    chosen = cli.Request(**{**vars(request), "names": names[1:]})
     out = io.StringIO()
     console = Console(file=out, width=110)
     ceilings = Ceilings(1000.0, {"fp32": 10.0})
