@@ -21,6 +21,8 @@ what touches bits is replaced (from ``patch.py`` on): memory, bitcasts, atomics,
 absolute values, products, ``tl.fma``. Bits in such a handle are a TypeError, so nothing that was
 overlooked is silent.
 
+Besides, a launch finds the functions it replaces without a search (``_find_builtins_once``).
+
 Where it differs from a GPU, because it follows PyTorch:
 
 - Too large for FP8: a GPU clips to 448 (e4m3) or 57344 (e5m2), infinity too
