@@ -160,7 +160,7 @@ def _run(
 def _gradient(y: Tensor, dy: Tensor) -> Tensor:
     """By autograd, through the logarithm: softmax(log y) is y."""
     x = y.detach().log().requires_grad_()
-    return torch.autograd.grad(softmax(x), x, dy)[0]
+    return torch.autograd.grad((softmax(x) * dy).sum(), x)[0]
 
 
 @checker("nb01-6")

@@ -168,7 +168,7 @@ def score_gradient(delta: Callable, gradient: Callable) -> str:
 
 def _through_softmax(S: Tensor, V: Tensor, dO: Tensor) -> Tensor:
     S = S.detach().requires_grad_()
-    return torch.autograd.grad(torch.softmax(S, dim=-1) @ V, S, dO)[0]
+    return torch.autograd.grad((torch.softmax(S, dim=-1) @ V * dO).sum(), S)[0]
 
 
 @checker("nb04-7")

@@ -13,7 +13,6 @@ from course.check import nb05_kernels
 from course.check.close import assert_matches
 from course.check.fresh import Guarded, surrounded
 from course.check.registry import checker
-from course.device import prepare
 from course.oracle.attention import attention, attention_gradients, log_sum_exp, scores
 
 _BATCH, _D = 2, 16
@@ -220,7 +219,7 @@ def gradient_tile(gradient: Any) -> str:
 def _p_and_ds(Q: Tensor, K: Tensor, V: Tensor, dO: Tensor) -> tuple[Tensor, Tensor]:
     S = scores(Q, K, True).detach().requires_grad_()
     P = torch.softmax(S, dim=-1)
-    return P.detach(), torch.autograd.grad(P @ V, S, dO)[0]
+    return P.detach(), torch.autograd.grad((P @ V * dO).sum(), S)[0]
 
 
 @checker("nb05-7")
@@ -286,10 +285,10 @@ def autograd_function(function: Any) -> str:
         "through ctx.save_for_backward."
     )
     # O.sum().backward() hands over a gradient whose elements are one number in memory, stride 0
-    for gradient in (dO, torch.ones((), device=prepare().device).expand(dO.shape)):
+    for loss, gradient in (((O * dO).sum(), dO), (O.sum(), torch.ones_like(dO))):
         assert_matches(
             "dV dK dQ",
-            torch.autograd.grad(O, leaves, gradient, retain_graph=True)[::-1],
+            torch.autograd.grad(loss, leaves, retain_graph=True)[::-1],
             lambda q, k, v, g: attention_gradients(q, k, v, g, True)[::-1],
             Q,
             K,
