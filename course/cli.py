@@ -65,7 +65,6 @@ def check(
 ) -> None:
     """Check one exercise; without an id, list them all."""
     from course.exercise import homework, notebook
-    from course.submit.display import console
     from course.submit.titles import TITLES
 
     _need_solutions(solutions)
@@ -80,7 +79,7 @@ def check(
             typer.echo(wrong)
             raise typer.Exit(1)
     elif exercise in in_tests:
-        if not homework.check_homework(console(), exercise, solutions):
+        if not homework.check_homework(exercise, solutions):
             raise typer.Exit(1)
     else:
         _no_such_exercise(exercise, known)

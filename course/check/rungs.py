@@ -1,6 +1,7 @@
 """Judging a rung of the attention ladder by its file, as that is now.
 
-A rung runs in a process of its own, so that a store without a mask ends that and not the notebook.
+A rung runs in a process of its own, so that a store without a mask ends that and not the notebook;
+where this process is there for one check only, it is that process.
 """
 
 import importlib
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from course import process
 from course.check.case import case
 from course.check.close import assert_matches
 from course.check.fresh import Guarded
 from course.oracle.attention import attention as oracle
-from course.subject import Child
+from course.subject import Child, Direct, Subject
 
 
 def tree() -> Path:
@@ -25,11 +27,11 @@ def tree() -> Path:
 
 
 class Rung:
-    """A rung in a child process, which reads its file as it is now."""
+    """A rung in a process that reads its file as it is now."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._child = Child(tree())
+        self._subject: Subject = Direct(tree()) if process.expendable else Child(tree())
 
     def run(self, q: Tensor, k: Tensor, v: Tensor, is_causal: bool, alone: bool = False) -> Tensor:
         """What ``attention`` returns; ``alone``: its kernels must have computed all of it.
@@ -37,7 +39,7 @@ class Rung:
         Raises:
             AssertionError: it launched no kernel, or PyTorch did part of the work.
         """
-        reply = self._child.call(f"attention_ladder.{self.name}:attention", q, k, v, is_causal)
+        reply = self._subject.call(f"attention_ladder.{self.name}:attention", q, k, v, is_causal)
         assert reply.kernels, f"{self.name} launched no kernel"
         assert not (alone and reply.torch_ops), (
             f"{self.name} let PyTorch compute {reply.torch_ops[0]}; the kernel should do it all"
@@ -62,8 +64,8 @@ class Rung:
                     raise AssertionError(f"{error}{reason}") from None
 
     def close(self) -> None:
-        """End the child."""
-        self._child.close()
+        """End the process, if it was started for the rung."""
+        self._subject.close()
 
 
 def _reason(got: Tensor, q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> str:

@@ -1,7 +1,7 @@
 """The process that checks one exercise of a saved notebook without running the notebook.
 
-It executes from the cells before only imports, functions, classes and UPPER_CASE constants, then
-the exercise's cell and its check.
+It executes from the cells before only imports, functions, classes and UPPER_CASE constants, and of
+these only what the exercise uses, then the exercise's cell and its check.
 """
 
 import ast
@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from course import process
 from course.check.registry import CheckFailed, in_words
 
 _SOURCE_CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
@@ -77,12 +78,15 @@ def run_cells(cells: list[Cell], exercise: str) -> str:
     first = ids.index(exercise) if exercise in ids else ids.index(check)
     module = ModuleType("notebook_cells")  # classes and kernels look their module up by name
     sys.modules[module.__name__] = module
-    left_out = []
-    with contextlib.redirect_stdout(io.StringIO()):
-        # the first cell finds the course, which is already found
-        for at, cell in enumerate(cells[1:first], 2):
-            left_out += _execute(_definitions, cell.source, f"<code cell {at}>", vars(module))
+    definitions, left_out = [], []
+    # the first cell finds the course, which is already found
+    for at, cell in enumerate(cells[1:first], 2):
+        found, wrong = _definitions(cell.source, f"<code cell {at}>")
+        definitions += found
+        left_out += wrong
     chosen = [cell for cell in cells if cell.id in (exercise, check)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        left_out += _execute(_needed(definitions, chosen), vars(module))
     try:
         for cell in chosen:
             source = _without_magics(cell.source)
@@ -98,39 +102,84 @@ def run_cells(cells: list[Cell], exercise: str) -> str:
     return ""
 
 
-def _execute(chosen: Any, source: str, name: str, namespace: dict[str, Any]) -> list[str]:
-    """Execute the chosen statements of a cell one by one; say which of them failed."""
+@dataclass(frozen=True)
+class _Definition:
+    """A statement of the cell ``where``, and the names it gives a value."""
+
+    where: str
+    statement: ast.stmt
+    names: frozenset[str]
+
+
+def _definitions(source: str, where: str) -> tuple[list[_Definition], list[str]]:
+    """What a cell defines, or why Python cannot read it."""
     source = _without_magics(source)
-    _remember(source, name)
-    failed = []
+    _remember(source, where)
     try:
-        statements = chosen(ast.parse(source))
+        body = ast.parse(source).body
     except SyntaxError as error:
-        return [f"{name[1:-1]} was left out: {error.msg}, line {error.lineno}"]
-    for statement in statements:
-        try:
-            exec(compile(ast.Module([statement], []), name, "exec"), namespace)
-        except Exception as error:
-            failed.append(f"{name[1:-1]}, line {statement.lineno}: {type(error).__name__}: {error}")
-    return failed
+        return [], [f"{where[1:-1]} was left out: {error.msg}, line {error.lineno}"]
+    found = [_Definition(where, one, frozenset(_defined(one))) for one in body]
+    return [one for one in found if one.names], []
 
 
-def _definitions(cell: ast.Module) -> list[ast.stmt]:
-    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return [one for one in cell.body if isinstance(one, kinds) or _is_constant(one)]
-
-
-def _is_constant(statement: ast.stmt) -> bool:
+def _defined(statement: ast.stmt) -> list[str]:
+    """The names of an import, a function, a class or constants; of anything else none."""
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return [one.asname or one.name.split(".")[0] for one in statement.names]
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return [statement.name]
     if isinstance(statement, ast.Assign):
         targets = statement.targets
     elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
         targets = [statement.target]
     else:
-        return False
+        return []
     names = [
         part for one in targets for part in (one.elts if isinstance(one, ast.Tuple) else [one])
     ]
-    return all(isinstance(one, ast.Name) and one.id.isupper() for one in names)
+    constants = [one.id for one in names if isinstance(one, ast.Name) and one.id.isupper()]
+    return constants if len(constants) == len(names) else []
+
+
+def _needed(definitions: list[_Definition], cells: list[Cell]) -> list[_Definition]:
+    """Those that the cells use, or that these use in turn: pictures cost more than most checks."""
+    used = {"*"}
+    for cell in cells:
+        with contextlib.suppress(SyntaxError):  # which is said when the cell is executed
+            used |= _used(ast.parse(_without_magics(cell.source)))
+    for one in definitions:
+        if _is_loaded(one.statement):
+            used |= one.names
+    needed: list[_Definition] = []
+    while len(needed) < len(found := [one for one in definitions if one.names & used]):
+        needed = found
+        for one in needed:
+            used |= _used(one.statement)
+    return needed
+
+
+def _is_loaded(statement: ast.stmt) -> bool:
+    """An import that costs nothing. A kernel needs ``tl`` even where it does not name it."""
+    if isinstance(statement, ast.Import):
+        return all(one.name in sys.modules for one in statement.names)
+    return isinstance(statement, ast.ImportFrom) and statement.module in sys.modules
+
+
+def _used(tree: ast.AST) -> set[str]:
+    return {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
+
+
+def _execute(definitions: list[_Definition], namespace: dict[str, Any]) -> list[str]:
+    """Execute them one by one; say which of them failed."""
+    failed = []
+    for one in definitions:
+        try:
+            exec(compile(ast.Module([one.statement], []), one.where, "exec"), namespace)
+        except Exception as error:
+            line = f"{one.where[1:-1]}, line {one.statement.lineno}"
+            failed.append(f"{line}: {type(error).__name__}: {error}")
+    return failed
 
 
 def _without_magics(source: str) -> str:
@@ -145,8 +194,13 @@ def _remember(source: str, name: str) -> None:
 
 def main(exercise: str, path: str, verdict: str) -> None:
     """Check ``exercise`` in the notebook at ``path`` and write the verdict as JSON."""
+    process.expendable = True
     with contextlib.redirect_stdout(io.StringIO()):
-        import course.notebook  # noqa: F401  # chooses the interpreter, before any cell can
+        import course.notebook  # chooses the interpreter, before any cell can
+    if course.notebook.INTERPRETED:
+        import torch
+
+        torch.set_num_threads(1)  # the tensors are small; more threads only wait for each other
     try:
         words = run_cells(read(Path(path)), exercise)
     except ValueError as error:

@@ -3,13 +3,14 @@
 import re
 import tempfile
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
+from typing import TYPE_CHECKING
 
 from course.process import ROOT
 from course.submit.score import Results, read_results, score
 from course.submit.testing import test_command, watch
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _MARKER = re.compile(r"""exercise\(\s*["']([\w-]+)["']""")
 _SILENCE = 150.0  # seconds without a finished test
@@ -25,8 +26,12 @@ def test_files() -> dict[str, list[Path]]:
     return found
 
 
-def check_homework(out: Console, exercise: str, solutions: bool = False) -> bool:
+def check_homework(exercise: str, solutions: bool = False) -> bool:
     """Run the tests of one exercise and print what they say; whether none of them failed."""
+    from rich.markup import escape  # not above: the list of exercises needs none of it
+
+    from course.submit.display import console
+
     files = [str(path) for path in test_files()[exercise]]
     with tempfile.TemporaryDirectory() as folder:
         file, log = Path(folder, "tests.jsonl"), Path(folder, "tests.log")
@@ -36,12 +41,14 @@ def check_homework(out: Console, exercise: str, solutions: bool = False) -> bool
         if results.collected < 0:
             why = f"the tests could not start:\n{log.read_text(errors='replace')[-2000:]}"
     if why:
-        out.print(f"[red]{exercise}[/]: {escape(why)}", soft_wrap=True)
+        console().print(f"[red]{exercise}[/]: {escape(why)}", soft_wrap=True)
         return False
-    return _tell(out, exercise, results)
+    return _tell(console(), exercise, results)
 
 
-def _tell(out: Console, exercise: str, results: Results) -> bool:
+def _tell(out: "Console", exercise: str, results: Results) -> bool:
+    from rich.markup import escape
+
     failed = [test for test in results.tests if test["outcome"] == "failed"]
     # many sizes of one test often fail for one reason
     messages = dict.fromkeys(test["message"] for test in failed)

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from course.process import ROOT, environment, python
+from course.process import ROOT, died, environment, python_with_torch
 
 TIME_LIMIT = 60.0  # seconds
 _SHOWN = 4000  # characters of what a cell printed
@@ -45,7 +45,8 @@ def check_saved(exercise: str, solutions: bool = False, limit: float = TIME_LIMI
     tree = ROOT / "solutions" if solutions else ROOT
     with tempfile.TemporaryDirectory() as folder:
         verdict, printed = Path(folder, "verdict.json"), Path(folder, "printed")
-        command = python(tree, "course.exercise.cells", exercise, str(path.resolve()), str(verdict))
+        arguments = (exercise, str(path.resolve()), str(verdict))
+        command = python_with_torch(tree, "course.exercise.cells", *arguments)
         with printed.open("wb") as sink:
             try:
                 status = subprocess.run(
@@ -65,5 +66,8 @@ def check_saved(exercise: str, solutions: bool = False, limit: float = TIME_LIMI
         with printed.open(errors="replace") as stream:
             print(stream.read(_SHOWN), end="")
         if not verdict.exists():
+            crash = died(status)
+            if crash:
+                return f"{exercise} stopped: {crash}"
             return f"{exercise} ended Python itself (exit status {status}) before it was checked"
         return str(json.loads(verdict.read_text()))

@@ -7,13 +7,12 @@ import builtins
 import contextlib
 import os
 import select
-import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from course.process import environment, python
+from course.process import died, environment, python_with_torch
 from course.subject import wire
 from course.subject.reply import Reply, StudentError
 
@@ -83,18 +82,15 @@ class Child:
             self._process.wait(timeout=1)
         status = self._process.returncode
         self.close()
-        if status in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
-            return (
-                f"Python itself died ({signal.Signals(-status).name}): most often a tl.store or "
-                "tl.load without a mask reached outside a tensor"
-            )
-        return "the process running this code ended before it answered"
+        return died(status) or "the process running this code ended before it answered"
 
     def _start(self) -> None:
         read_request, write_request = os.pipe()
         read_reply, write_reply = os.pipe()
         self._process = subprocess.Popen(
-            python(self.tree, "course.subject.serve", str(read_request), str(write_reply)),
+            python_with_torch(
+                self.tree, "course.subject.serve", str(read_request), str(write_reply)
+            ),
             pass_fds=(read_request, write_reply),
             env=environment(),
             stdin=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from course.process import ROOT, environment, python
+from course.process import ROOT, environment, python_with_torch
 from course.submit.score import Exercise, Results, read_results, score
 from course.submit.titles import TITLES
 
@@ -29,7 +29,7 @@ def test_command(results: Path, solutions: bool, *options: str) -> list[str]:
     """The pytest command which records its results in a file."""
     chosen = ["--solutions"] if solutions else []
     fixed = ["-q", "--no-header", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
-    return python(
+    return python_with_torch(
         tree(solutions), "pytest", *fixed, "--course-results", str(results), *chosen, *options
     )
 
@@ -48,7 +48,7 @@ def watch(
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=environment(),
+            env=environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"),  # they cost 0.1 s, unused
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -67,7 +67,8 @@ def watch(
                 if time.monotonic() - heard > silence:
                     stopped = True
                     break
-                time.sleep(_POLL)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL)
         finally:
             _stop(process)
     if results.complete:

@@ -1,10 +1,15 @@
 """``course check``: an exercise of the homework by its tests, one of a notebook as it is saved."""
 
+import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tiny_course import course, write_course
+
+from course.process import ROOT, environment
 
 CHECKERS = """
 import torch
@@ -34,6 +39,7 @@ def module():
 
 FIRST = 'raise RuntimeError("the first cell must not run")'
 IMPORTS = """%matplotlib inline
+import colorsys
 import torch, triton
 import triton.language as tl
 from course.notebook import check
@@ -99,6 +105,49 @@ def test_right_as_saved(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "nb07-1 passed: twice as much\n"), done.stderr
     assert course(folder, "check", "nb07-2").stdout == "nb07-2 passed\n"
     assert course(folder, "check", "nb07-3").stdout == "nb07-3 passed\n"
+
+
+def test_what_an_exercise_does_not_use_is_not_imported(folder: Path) -> None:
+    using = "def double(x):\n    return 2 * x if colorsys.ONE_SIXTH else x\n"
+    unused = "import sys\ndef double(x):\n    return x * 2 ** ('colorsys' not in sys.modules)\n"
+    for cell in (using, unused):
+        notebook(folder, cell)
+        done = course(folder, "check", "nb07-1")
+        assert (done.returncode, done.stdout) == (0, "nb07-1 passed: twice as much\n"), done.stderr
+    notebook(folder)
+
+
+def imported(program: str, *modules: str) -> list[str]:
+    """Which of the modules a process has imported after ``program``."""
+    tree = str(ROOT / "solutions")
+    said = f"print([name for name in {modules} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\nsys.path[0] = {tree!r}\n{program}\n{said}"],
+        env=environment(TRITON_INTERPRET="1", PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return list(ast.literal_eval(done.stdout.splitlines()[-1]))
+
+
+def test_the_command_itself_imports_nothing_dear() -> None:
+    """The process it starts imports torch: twice would be twice the wait."""
+    program = "from course import cli\nfrom course.exercise import homework, notebook"
+    assert imported(program, "torch", "numpy", "pandas", "matplotlib", "rich.console") == []
+
+
+@pytest.mark.parametrize("exercise", ["nb01-6", "nb03-1", "nb05-8"])
+def test_a_check_imports_nothing_dear_that_it_does_not_use(exercise: str) -> None:
+    program = (
+        "import course.notebook\n"
+        "from course import process\n"
+        "from course.exercise import cells, notebook\n"
+        "process.expendable = True\n"
+        f"said = cells.run_cells(cells.read(notebook.find({exercise!r}, True)), {exercise!r})\n"
+        "assert not said, said"
+    )
+    assert imported(program, "pandas", "matplotlib", "sympy", "torch._dynamo") == []
 
 
 @pytest.mark.parametrize(
