@@ -165,6 +165,7 @@ def test_a_check_imports_nothing_dear_that_it_does_not_use(exercise: str) -> Non
             "  line 3 of the cell: `return y + missing`",
         ),
         ("import os\nos._exit(0)\n", "nb07-1 ended Python itself (exit status 0)"),
+        ("import os\nos.kill(os.getpid(), 11)\n", "nb07-1 stopped: Python itself died (SIGSEGV)"),
         ("pass\n", "nb07-1 stopped with NameError: name 'double' is not defined (code cell 3 was"),
     ],
 )
