@@ -1,5 +1,6 @@
 """Options, the ``subject`` fixture, what is unproven here, and failures in one readable line."""
 
+import gc
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,11 @@ def exercise(item: pytest.Item) -> tuple[str, int]:
     """Id and points of the exercise a test belongs to; ("", 0) if it belongs to none."""
     marker = item.get_closest_marker("exercise")
     return (marker.args[0], marker.kwargs.get("points", 0)) if marker else ("", 0)
+
+
+def pytest_sessionfinish() -> None:
+    # pytest and then Python look through all there is for garbage, though it ends with the process
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
