@@ -1,13 +1,13 @@
 # course: instructor
 """Attention at the speed of the best kernels for Hopper, in what the triton wheel brings.
 
-The kernels are in expert_forward.py, expert_backward.py and expert_backward_dq.py; this is who may
-use them, the two small kernels around them, and the autograd function.
+The kernels are in expert_forward.py and expert_backward.py; this is who may use them, the small
+kernels around them, and the autograd function.
 """
 
 import math
-from functools import partial
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -21,15 +21,30 @@ from flash_attention.flash_forward import FlashAttentionTriton
 from flash_attention.inputs import check_inputs, fold_heads
 from flash_attention.tiles import L2_BYTES
 
-# scores times head dim (batch * seq_q * seq_k * d) below which the launches take longer than the
-# kernels: an expert's takes a dozen descriptors
-LIGHT = 2**35
+# scores times head dim (batch * seq_q * seq_k * d) below which programs of 128 queries are too few
+# to fill the chip, and a dozen descriptors take longer to make than the kernels to run
+LIGHT = 2**30
 # Gluon is experimental: 3.9 removed what the kernels call
 _TRITON = ("3.6.", "3.7.")
-# (BLOCK_K, STAGES) of the forward pass and of dQ, STAGES of dK and dV, by head dim
-_FORWARD = {64: (128, 3), 128: (128, 2)}
-_DQ = {64: (64, 4), 128: (64, 3)}
-_DKDV = {64: 4, 128: 2}
+
+
+class Forward(NamedTuple):
+    """How the forward kernel works; its constants are explained there."""
+
+    BLOCK_K: int
+    STAGES: int
+    WARPGROUPS: int = 2
+    LAZY: bool = False
+    TURNS: bool = False
+
+
+# by head dim; STAGES of the backward pass
+_FORWARD = {
+    64: Forward(128, 4, 3, LAZY=True, TURNS=True),
+    128: Forward(128, 2),
+    256: Forward(64, 2, LAZY=True),
+}
+_STAGES = {64: 4, 128: 2}
 
 
 def why_not(Q: Tensor, K: Tensor, V: Tensor) -> str:
@@ -39,11 +54,11 @@ def why_not(Q: Tensor, K: Tensor, V: Tensor) -> str:
     if not Q.is_cuda or torch.cuda.get_device_capability(Q.device) != (9, 0):
         return "wgmma in this form is Hopper's (sm_90) alone"
     if Q.dtype not in (torch.bfloat16, torch.float16) or Q.shape[-1] not in _FORWARD:
-        return "written for bfloat16 and float16 and head dims 64 and 128"
+        return "written for bfloat16 and float16 and head dims 64, 128 and, forward, 256"
     if Q.shape[-2] % 128 or K.shape[-2] % 128:
         return "written for lengths that are multiples of 128"
     if Q.numel() * K.shape[-2] < LIGHT:
-        return "so little to do that launching the kernels takes longer than they do"
+        return "too little to do to fill the chip"
     return ""
 
 
@@ -54,20 +69,72 @@ def _prepare_kernel(
     l_ptr,  # (rows,)
     start_s_ptr,  # (rows,): -L / scale, where the scores begin
     start_dp_ptr,  # (rows,): -rowsum(O dO), where dP begins
-    dq_ptr,  # (rows, D), float32
+    dq_ptr,  # (rows, D), int32 or float32: cleared
+    largest_ptr,  # (batch, 2): see _largest_kernel
+    units_ptr,  # (rows,): how many units of an integer sum of dQ make 1
     scale,
-    CLEAR: tl.constexpr,
-    BLOCK_M: tl.constexpr,  # divides rows
+    seq_q,
+    BLOCK_M: tl.constexpr,  # divides seq_q
     D: tl.constexpr,
 ):
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     offsets = rows[:, None].to(tl.int64) * D + tl.arange(0, D)[None, :]
     o = tl.load(o_ptr + offsets).to(tl.float32)
     do = tl.load(do_ptr + offsets).to(tl.float32)
+    l = tl.load(l_ptr + rows)
     tl.store(start_dp_ptr + rows, -tl.sum(o * do, 1))
-    tl.store(start_s_ptr + rows, -tl.load(l_ptr + rows) / scale)
-    if CLEAR:
-        tl.store(dq_ptr + offsets, tl.zeros((BLOCK_M, D), tl.float32))
+    tl.store(start_s_ptr + rows, -l / scale)
+    tl.store(dq_ptr + offsets, tl.zeros((BLOCK_M, D), dq_ptr.dtype.element_ty))
+    # a row of dQ is an average of the keys with weights |dP - delta| <= 2 |dO| |V|, so that no sum
+    # of its parts passes 2**30; a NaN or infinity anywhere makes units NaN or 0, and dQ NaN
+    entry = tl.program_id(0) * BLOCK_M // seq_q
+    largest = tl.load(largest_ptr + 2 * entry + tl.arange(0, 2)).to(tl.float32, bitcast=True)
+    bound = tl.sqrt(tl.sum(do * do, 1)) * tl.reduce(largest, 0, _product) + l * 0
+    bound = tl.where(bound < 2.0**-97, 2.0**-97, bound)
+    tl.store(units_ptr + rows, 2.0**29 / bound)
+
+
+@triton.jit
+def _product(a, b):
+    return a * b
+
+
+@triton.jit
+def _largest_kernel(
+    k_ptr,  # (batch, seq, D)
+    v_ptr,  # (batch, seq, D)
+    largest_ptr,  # (batch, 2), zero: the bits of max |K| and of max |V|, a row's length
+    stride_k,  # elements from row to row
+    stride_v,
+    seq,
+    BLOCK_M: tl.constexpr,  # divides seq
+    D: tl.constexpr,
+):
+    rows = (tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)
+    cols = tl.arange(0, D)
+    k = tl.load(k_ptr + rows[:, None] * stride_k + cols[None, :]).to(tl.float32)
+    v = tl.load(v_ptr + rows[:, None] * stride_v + cols[None, :]).to(tl.float32)
+    # floats above 0 are ordered as their bits are, and NaN comes last, which no max of floats says
+    k_bits = tl.abs(k).to(tl.int32, bitcast=True)
+    v_bits = tl.abs(tl.sqrt(tl.sum(v * v, 1))).to(tl.int32, bitcast=True)
+    entry = tl.program_id(0) * BLOCK_M // seq
+    tl.atomic_max(largest_ptr + 2 * entry, tl.max(tl.max(k_bits, 1), 0))
+    tl.atomic_max(largest_ptr + 2 * entry + 1, tl.max(v_bits, 0))
+
+
+@triton.jit
+def _finish_kernel(
+    sums_ptr,  # (rows, D), int32
+    units_ptr,  # (rows,)
+    dq_ptr,  # (rows, D)
+    scale,
+    BLOCK_M: tl.constexpr,  # divides rows
+    D: tl.constexpr,
+):
+    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    offsets = rows[:, None].to(tl.int64) * D + tl.arange(0, D)[None, :]
+    dq = tl.load(sums_ptr + offsets).to(tl.float32) * scale / tl.load(units_ptr + rows)[:, None]
+    tl.store(dq_ptr + offsets, dq.to(dq_ptr.dtype.element_ty))
 
 
 def _flat(t: Tensor) -> Tensor:
@@ -81,13 +148,19 @@ def _flat(t: Tensor) -> Tensor:
     return rows.view(-1, t.shape[-1])
 
 
+@lru_cache
+def _layout(bits: int, ndim: int) -> Any:
+    """How a tile lies in shared memory; made once, because making it takes 10 us."""
+    from triton.experimental.gluon import language as gl
+
+    return gl.NVMMASharedLayout(128 if ndim == 2 else 0, bits, ndim)
+
+
 def _tile(t: Tensor, *block: int) -> Any:
     """A TMA descriptor of a (rows, d) or (rows,) tensor."""
-    from triton.experimental.gluon import language as gl
     from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-    swizzle = 128 if t.ndim == 2 else 0
-    layout = gl.NVMMASharedLayout(swizzle, t.element_size() * 8, t.ndim)
+    layout = _layout(t.element_size() * 8, t.ndim)
     return TensorDescriptor(t, list(t.shape), list(t.stride()), list(block), layout)
 
 
@@ -107,7 +180,7 @@ def expert_forward(
     K: Float[Tensor, "... k d"],
     V: Float[Tensor, "... k d"],
     causal: bool,
-    tile: tuple[int, int] | None = None,
+    how: Forward | None = None,
 ) -> tuple[Tensor, Tensor]:
     """O and the log-sum-exp L, of inputs that :func:`why_not` has nothing against."""
     from flash_attention.expert_forward import expert_forward_kernel
@@ -115,12 +188,12 @@ def expert_forward(
     d = Q.shape[-1]
     O = torch.empty(Q.shape, dtype=Q.dtype, device=Q.device)
     L = torch.empty(Q.shape[:-1], dtype=torch.float32, device=Q.device)
-    BLOCK_K, STAGES = tile or _FORWARD[d]
+    how = how or _FORWARD[d]
     order = _order(Q, K)
-    expert_forward_kernel[(order["batches"] * order["seq_q"] // 128,)](
-        _tile(_flat(Q), 64, d), _tile(_flat(K), BLOCK_K, d), _tile(_flat(V), BLOCK_K, d),
+    expert_forward_kernel[(order["batches"] * triton.cdiv(order["seq_q"], 64 * how.WARPGROUPS),)](
+        _tile(_flat(Q), 64, d), _tile(_flat(K), how.BLOCK_K, d), _tile(_flat(V), how.BLOCK_K, d),
         _tile(O.view(-1, d), 64, d), L, **order, scale_log2=math.log2(math.e) / math.sqrt(d),
-        IS_CAUSAL=causal, BLOCK_K=BLOCK_K, D=d, STAGES=STAGES, num_warps=4,
+        IS_CAUSAL=causal, D=d, **how._asdict(), num_warps=4,
     )  # fmt: skip
     return O, L
 
@@ -136,40 +209,36 @@ def expert_backward(
     deterministic: bool,
     stages: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """dQ, dK, dV; where ``deterministic`` is False, dQ is added up in whatever order it comes."""
+    """dQ, dK, dV; where ``deterministic`` is False, dQ is added up in float32, in any order."""
     from flash_attention.expert_backward import expert_backward_kernel
-    from flash_attention.expert_backward_dq import expert_dq_kernel
 
     d = Q.shape[-1]
     scale = 1 / math.sqrt(d)
     # _prepare_kernel reads dO without strides
     q, k, v, do = _flat(Q), _flat(K), _flat(V), _flat(dO.contiguous())
-    floats = partial(torch.empty, dtype=torch.float32, device=Q.device)
-    start_s, start_dp = floats(2, q.shape[0])
-    # the deterministic kernel never touches it
-    sums = floats((64, 64) if deterministic else q.shape)
-    _prepare_kernel[(q.shape[0] // 64,)](
-        O, do, L, start_s, start_dp, sums, scale, not deterministic, 64, d)  # fmt: skip
     order = _order(Q, K)
-    common = {**order, "scale": scale, "scale_log2": scale * math.log2(math.e)}
-    common |= {"IS_CAUSAL": causal, "D": d, "num_warps": 4}
+    start_s, start_dp, units = torch.empty((3, q.shape[0]), dtype=torch.float32, device=Q.device)
+    kind = torch.int32 if deterministic else torch.float32
+    sums = torch.empty(q.shape, dtype=kind, device=Q.device)
+    largest = torch.zeros((order["batches"], 2), dtype=torch.int32, device=Q.device)
+    if deterministic:
+        _largest_kernel[(k.shape[0] // 128,)](
+            k, v, largest, k.stride(0), v.stride(0), K.shape[-2], 128, d)  # fmt: skip
+    _prepare_kernel[(q.shape[0] // 64,)](
+        O, do, L, start_s, start_dp, sums, largest, units, scale, Q.shape[-2], 64, d)  # fmt: skip
     dK, dV = (torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (K, V))
-    dq_by = "" if deterministic else "server" if d == 64 else "both"
     expert_backward_kernel[(order["batches"] * order["seq_k"] // 128,)](
         _tile(q, 64, d), _tile(k, 128, d), _tile(v, 128, d), _tile(do, 64, d),
         _tile(dK.view(-1, d), 64, d), _tile(dV.view(-1, d), 64, d),
-        _tile(start_s, 64), _tile(start_dp, 64), _tile(sums, 64, 64), **common,
-        STAGES=stages or _DKDV[d], DQ_BY=dq_by, REGISTERS=216 if dq_by == "server" else 240,
+        _tile(start_s, 64), _tile(start_dp, 64), _tile(units, 64), _tile(sums, 64, 64), **order,
+        scale=scale, scale_log2=scale * math.log2(math.e), IS_CAUSAL=causal, D=d,
+        STAGES=stages or _STAGES[d], REGISTERS=216 if d == 64 else 240, num_warps=4,
     )  # fmt: skip
     dQ = torch.empty(Q.shape, dtype=Q.dtype, device=Q.device)
-    if not deterministic:
+    if deterministic:
+        _finish_kernel[(q.shape[0] // 64,)](sums, units, dQ, scale, 64, d)
+    else:
         torch.mul(sums.view(Q.shape), scale, out=dQ)
-        return dQ, dK, dV
-    BLOCK_K, STAGES = _DQ[d]
-    expert_dq_kernel[(order["batches"] * order["seq_q"] // 128,)](
-        _tile(q, 64, d), _tile(k, BLOCK_K, d), _tile(v, BLOCK_K, d), _tile(do, 64, d),
-        _tile(dQ.view(-1, d), 64, d), start_s, start_dp, **common, BLOCK_K=BLOCK_K, STAGES=STAGES,
-    )  # fmt: skip
     return dQ, dK, dV
 
 
@@ -199,7 +268,7 @@ class FlashAttentionExpert(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, dO):
         Q, K, V, O, L = ctx.saved_tensors
-        if why_not(Q, K, V):
+        if why_not(Q, K, V) or Q.shape[-1] not in _STAGES:
             return *attention_backward(Q, K, V, O, L, dO, ctx.is_causal), None, None
         arguments = (Q, K, V, O, L, dO, ctx.is_causal, ctx.deterministic)
         return *expert_backward(*arguments), None, None

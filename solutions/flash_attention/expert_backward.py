@@ -1,10 +1,11 @@
 # course: instructor
-"""dK and dV for Hopper in Gluon, and on request dQ in the same walk over the scores.
+"""The backward pass for Hopper in Gluon: dK, dV and dQ in one walk over the scores.
 
 A program owns 128 keys, 64 for each of two warpgroups, and keeps dK and dV in registers; a third
-warpgroup loads. With a kernel of its own for dQ the scores are computed twice: 7 products and 2
-exponentials a score. Here the program can add its part of dQ to memory by TMA reduction: 5 products
-and 1 exponential, but float32 sums whose order, and so whose last bits, change from run to run.
+warpgroup loads. Its part of dQ it adds to memory by TMA reduction: 5 products and 1 exponential a
+score, where a kernel of its own for dQ would make it 7 and 2. In which order the parts come changes
+from run to run, so they are added as integers, whose sum does not depend on it (expert.py has the
+unit); float32 sums would change in the last bits.
 Who multiplies dS K depends on the registers: at head dim 64 the third warpgroup has room for it,
 at 128 dK and dV leave it none, and the two take half of it each.
 Structure: J. Shah et al., "FlashAttention-3" (2024), appendix B.
@@ -36,18 +37,33 @@ def _add_to_global(desc, coord, src, _semantic=None):
 
 
 @gluon.jit
+def _add_up(dq, units, dq_desc, row, col, smem):
+    """Adds a tile of dQ, 64 x 64, to what other programs found."""
+    if dq_desc.dtype == gl.int32:
+        # not .to(): it cuts off, always towards 0
+        dq = gl.inline_asm_elementwise(
+            "cvt.rni.s32.f32 $0, $1;", "=r,f", [dq * units[:, None]], gl.int32, True, 1)
+    # the tile before may still be on its way, from the other buffer
+    tma.store_wait(1)
+    smem.store(dq)
+    fence_async_shared()
+    _add_to_global(dq_desc, [row, col], smem)
+
+
+@gluon.jit
 def _fetch(
-    i, row_q, q_desc, do_desc, l_desc, delta_desc,
-    q_smem, do_smem, l_smem, delta_smem, q_full, do_full,
+    i, row_q, q_desc, do_desc, l_desc, delta_desc, units_desc,
+    q_smem, do_smem, l_smem, delta_smem, units_smem, q_full, do_full,
     STAGES: gl.constexpr,
 ):
     """Starts the copies of one tile of queries, of dO, and of what belongs to them."""
     row = row_q + i * BLOCK_Q
     stage = i % STAGES
     full = q_full.index(stage)
-    mbarrier.expect(full, q_desc.block_type.nbytes + l_desc.block_type.nbytes)
+    mbarrier.expect(full, q_desc.block_type.nbytes + 2 * l_desc.block_type.nbytes)
     tma.async_copy_global_to_shared(q_desc, [row, 0], full, q_smem.index(stage))
     tma.async_copy_global_to_shared(l_desc, [row], full, l_smem.index(stage))
+    tma.async_copy_global_to_shared(units_desc, [row], full, units_smem.index(stage))
     full = do_full.index(stage)
     mbarrier.expect(full, do_desc.block_type.nbytes + delta_desc.block_type.nbytes)
     tma.async_copy_global_to_shared(do_desc, [row, 0], full, do_smem.index(stage))
@@ -56,38 +72,38 @@ def _fetch(
 
 @gluon.jit
 def _serve(
-    q_desc, k_desc, v_desc, do_desc, l_desc, delta_desc, dq_desc,
-    q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, ds_smem, dq_smem,
+    q_desc, k_desc, v_desc, do_desc, l_desc, delta_desc, units_desc, dq_desc,
+    q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, units_smem, ds_smem, dq_smem,
     kv_full, q_full, q_empty, do_full, do_empty, ds_full, ds_empty, row_k, row_q, tiles,
-    D: gl.constexpr, STAGES: gl.constexpr, DQ_BY: gl.constexpr,
+    D: gl.constexpr, STAGES: gl.constexpr,
 ):
-    """Loads for the two others, and on request turns their dS into dQ while they go on."""
+    """Loads for the two others, and at head dim 64 turns their dS into dQ while they go on."""
     DQ: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 64, 16])
     mbarrier.expect(kv_full, k_desc.block_type.nbytes + v_desc.block_type.nbytes)
     tma.async_copy_global_to_shared(k_desc, [row_k, 0], kv_full, k_smem)
     tma.async_copy_global_to_shared(v_desc, [row_k, 0], kv_full, v_smem)
     for i in range(min(STAGES, tiles)):
-        _fetch(i, row_q, q_desc, do_desc, l_desc, delta_desc, q_smem, do_smem, l_smem, delta_smem,
-               q_full, do_full, STAGES)
-    if DQ_BY == "server":
+        _fetch(i, row_q, q_desc, do_desc, l_desc, delta_desc, units_desc,
+               q_smem, do_smem, l_smem, delta_smem, units_smem, q_full, do_full, STAGES)
+    if D == 64:
         mbarrier.wait(kv_full, 0)
     for i in range(tiles):
-        if DQ_BY == "server":
+        if D == 64:
+            row = row_q + i * BLOCK_Q
+            mbarrier.wait(q_full.index(i % STAGES), i // STAGES & 1)
+            units = units_smem.index(i % STAGES).load(gl.SliceLayout(1, DQ))
             mbarrier.wait(ds_full.index(i % 2), i // 2 & 1)
             dq = warpgroup_mma(
                 ds_smem.index(i % 2).permute((1, 0)), k_smem, gl.zeros([64, 64], gl.float32, DQ),
                 use_acc=False, is_async=True)
             dq = warpgroup_mma_wait(0, deps=[dq])
             mbarrier.arrive(ds_empty.index(i % 2))
-            tma.store_wait(0)
-            dq_smem.index(0).store(dq)
-            fence_async_shared()
-            _add_to_global(dq_desc, [row_q + i * BLOCK_Q, 0], dq_smem.index(0))
+            _add_up(dq, units, dq_desc, row, 0, dq_smem.index(i % 2))
         if i + STAGES < tiles:
             mbarrier.wait(q_empty.index(i % STAGES), i // STAGES & 1)
             mbarrier.wait(do_empty.index(i % STAGES), i // STAGES & 1)
-            _fetch(i + STAGES, row_q, q_desc, do_desc, l_desc, delta_desc, q_smem, do_smem, l_smem,
-                   delta_smem, q_full, do_full, STAGES)
+            _fetch(i + STAGES, row_q, q_desc, do_desc, l_desc, delta_desc, units_desc,
+                   q_smem, do_smem, l_smem, delta_smem, units_smem, q_full, do_full, STAGES)
     tma.store_wait(0)
 
 
@@ -102,10 +118,9 @@ def _rows_of(vector, layout: gl.constexpr):
 @gluon.jit
 def _step(
     dk, dv, i, dq_desc, dq_smem, row_q,
-    q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, ds_smem,
+    q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, units_smem, ds_smem,
     q_full, q_empty, do_full, do_empty, ds_full, ds_empty, start_q, start_k, masked, scale_log2,
-    IS_CAUSAL: gl.constexpr, PART: gl.constexpr, D: gl.constexpr,
-    STAGES: gl.constexpr, DQ_BY: gl.constexpr,
+    IS_CAUSAL: gl.constexpr, PART: gl.constexpr, D: gl.constexpr, STAGES: gl.constexpr,
 ):
     """One tile of queries against 64 keys, everything transposed: (keys, queries)."""
     S: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_Q, 16])
@@ -141,7 +156,7 @@ def _step(
     ds = (p * (dp + delta[None, :])).to(dtype)
     ds_a = gl.convert_layout(ds, A)
     dk = warpgroup_mma(ds_a, q, dk, is_async=True)
-    if DQ_BY == "both":
+    if D == 128:
         # the buffer is free: who has stored the dS of the last tile has read the one before
         ds_both = ds_smem.index(i % 2)
         ds_both.slice(PART * 64, 64).store(ds)
@@ -149,6 +164,8 @@ def _step(
         mbarrier.arrive(ds_full.index(i % 2))
         dv, p_a = warpgroup_mma_wait(1, deps=[dv, p_a])
         mbarrier.arrive(do_empty.index(stage))
+        row = row_q + i * BLOCK_Q
+        units = units_smem.index(stage).load(gl.SliceLayout(1, DQ))
         mbarrier.wait(ds_full.index(i % 2), i // 2 & 1)
         dq = warpgroup_mma(
             ds_both.permute((1, 0)), k_smem.slice(PART * 64, 64, dim=1),
@@ -156,16 +173,12 @@ def _step(
         dk, ds_a = warpgroup_mma_wait(1, deps=[dk, ds_a])
         mbarrier.arrive(q_empty.index(stage))
         dq = warpgroup_mma_wait(0, deps=[dq])
-        tma.store_wait(0)
-        dq_smem.index(PART).store(dq)
-        fence_async_shared()
-        _add_to_global(dq_desc, [row_q + i * BLOCK_Q, PART * 64], dq_smem.index(PART))
+        _add_up(dq, units, dq_desc, row, PART * 64, dq_smem.index(2 * PART + i % 2))
     else:
-        if DQ_BY == "server":
-            mbarrier.wait(ds_empty.index(i % 2), (i // 2 & 1) ^ 1)
-            ds_smem.index(i % 2).slice(PART * 64, 64).store(ds)
-            fence_async_shared()
-            mbarrier.arrive(ds_full.index(i % 2))
+        mbarrier.wait(ds_empty.index(i % 2), (i // 2 & 1) ^ 1)
+        ds_smem.index(i % 2).slice(PART * 64, 64).store(ds)
+        fence_async_shared()
+        mbarrier.arrive(ds_full.index(i % 2))
         dv, p_a = warpgroup_mma_wait(1, deps=[dv, p_a])
         mbarrier.arrive(do_empty.index(stage))
         dk, ds_a = warpgroup_mma_wait(0, deps=[dk, ds_a])
@@ -176,11 +189,10 @@ def _step(
 @gluon.jit
 def _accumulate(
     dk_desc, dv_desc, dq_desc, dq_smem, row_q,
-    q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, ds_smem,
+    q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, units_smem, ds_smem,
     kv_full, q_full, q_empty, do_full, do_empty, ds_full, ds_empty,
     row_k, start_q, start_k, masked, tiles, scale, scale_log2,
-    IS_CAUSAL: gl.constexpr, PART: gl.constexpr, D: gl.constexpr,
-    STAGES: gl.constexpr, DQ_BY: gl.constexpr,
+    IS_CAUSAL: gl.constexpr, PART: gl.constexpr, D: gl.constexpr, STAGES: gl.constexpr,
 ):
     """dK and dV of 64 keys."""
     KV: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, D, 16])
@@ -191,9 +203,9 @@ def _accumulate(
     for i in range(tiles):
         dk, dv = _step(
             dk, dv, i, dq_desc, dq_smem, row_q,
-            q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, ds_smem,
+            q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, units_smem, ds_smem,
             q_full, q_empty, do_full, do_empty, ds_full, ds_empty, start_q, start_k, masked,
-            scale_log2, IS_CAUSAL, PART, D, STAGES, DQ_BY)
+            scale_log2, IS_CAUSAL, PART, D, STAGES)
     # nobody reads these values any more; dQ may still read the keys
     out = v_smem.slice(PART * 64, 64)
     out.store(dv.to(dtype))
@@ -210,11 +222,12 @@ def _accumulate(
 def expert_backward_kernel(
     q_desc, k_desc, v_desc, do_desc, dk_desc, dv_desc,  # of (batch * seq, D)
     l_desc, delta_desc,  # of (batch * seq_q,): -L / scale, -rowsum(O dO)
-    dq_desc,  # of (batch * seq_q, D), float32: without the factor 1 / sqrt(D)
+    units_desc,  # of (batch * seq_q,): as an integer dQ is counted in 1 / units
+    dq_desc,  # of (batch * seq_q, D), int32 or float32: without the factor 1 / sqrt(D)
     batches, group, seq_q, seq_k,  # multiples of 128
     scale, scale_log2,
     IS_CAUSAL: gl.constexpr, D: gl.constexpr, STAGES: gl.constexpr,
-    DQ_BY: gl.constexpr, REGISTERS: gl.constexpr, num_warps: gl.constexpr,
+    REGISTERS: gl.constexpr, num_warps: gl.constexpr,
 ):
     dtype: gl.constexpr = q_desc.dtype
     k_smem = gl.allocate_shared_memory(dtype, [BLOCK_K, D], k_desc.layout)
@@ -222,13 +235,11 @@ def expert_backward_kernel(
     q_smem = gl.allocate_shared_memory(dtype, [STAGES, BLOCK_Q, D], q_desc.layout)
     do_smem = gl.allocate_shared_memory(dtype, [STAGES, BLOCK_Q, D], do_desc.layout)
     l_smem = gl.allocate_shared_memory(gl.float32, [STAGES, BLOCK_Q], l_desc.layout)
+    units_smem = gl.allocate_shared_memory(gl.float32, [STAGES, BLOCK_Q], l_desc.layout)
     delta_smem = gl.allocate_shared_memory(gl.float32, [STAGES, BLOCK_Q], l_desc.layout)
     DS: gl.constexpr = gl.NVMMASharedLayout.get_default_for([BLOCK_K, BLOCK_Q], dtype)
-    # where dQ is not asked for, as little as there can be
-    KEYS: gl.constexpr = 8 if DQ_BY == "" else BLOCK_K
-    WIDTHS: gl.constexpr = 1 if DQ_BY == "" else D // 64
-    ds_smem = gl.allocate_shared_memory(dtype, [2, KEYS, BLOCK_Q], DS)
-    dq_smem = gl.allocate_shared_memory(gl.float32, [WIDTHS, 64, 64], dq_desc.layout)
+    ds_smem = gl.allocate_shared_memory(dtype, [2, BLOCK_K, BLOCK_Q], DS)
+    dq_smem = gl.allocate_shared_memory(dq_desc.dtype, [D // 32, 64, 64], dq_desc.layout)
     BARRIER: gl.constexpr = mbarrier.MBarrierLayout()
     kv_full = gl.allocate_shared_memory(gl.int64, [1, 1], BARRIER).index(0)
     q_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], BARRIER)
@@ -267,21 +278,21 @@ def expert_backward_kernel(
     gl.warp_specialize([
         (_accumulate, (
             dk_desc, dv_desc, dq_desc, dq_smem, row_q,
-            q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, ds_smem,
+            q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, units_smem, ds_smem,
             kv_full, q_full, q_empty, do_full, do_empty, ds_full, ds_empty,
             row_k, start_q, start_k, masked, tiles, scale, scale_log2,
-            IS_CAUSAL, 0, D, STAGES, DQ_BY)),
+            IS_CAUSAL, 0, D, STAGES)),
         (_accumulate, (
             dk_desc, dv_desc, dq_desc, dq_smem, row_q,
-            q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, ds_smem,
+            q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, units_smem, ds_smem,
             kv_full, q_full, q_empty, do_full, do_empty, ds_full, ds_empty,
             row_k, start_q, start_k, masked, tiles, scale, scale_log2,
-            IS_CAUSAL, 1, D, STAGES, DQ_BY)),
+            IS_CAUSAL, 1, D, STAGES)),
         (_serve, (
-            q_desc, k_desc, v_desc, do_desc, l_desc, delta_desc, dq_desc,
-            q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, ds_smem, dq_smem,
+            q_desc, k_desc, v_desc, do_desc, l_desc, delta_desc, units_desc, dq_desc,
+            q_smem, k_smem, v_smem, do_smem, l_smem, delta_smem, units_smem, ds_smem, dq_smem,
             kv_full, q_full, q_empty, do_full, do_empty, ds_full, ds_empty, row_k, row_q, tiles,
-            D, STAGES, DQ_BY)),
+            D, STAGES)),
     ], [4, 4], [REGISTERS, 504 - 2 * REGISTERS])
 
 
