@@ -38,24 +38,25 @@ def config(BLOCK_Q: int, BLOCK_K: int, num_warps: int, num_stages: int) -> trito
 FORWARD = {  # queries, keys, warps, stages
     (2, 64): [config(64, 128, 4, 2), config(128, 64, 4, 3), config(32, 32, 4, 2)],
     (2, 128): [config(128, 64, 4, 2), config(64, 64, 4, 3), config(32, 32, 4, 2)],
-    (2, 256): [config(64, 32, 4, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
+    (2, 256): [config(128, 64, 8, 2), config(64, 32, 4, 2), config(32, 32, 4, 1)],
     (4, 64): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 1)],
     (4, 128): [config(16, 32, 4, 1), config(32, 32, 8, 1)],
     (4, 256): [config(16, 16, 4, 1)],
 }
 DQ = {  # queries, keys, warps, stages
-    (2, 64): [config(128, 64, 8, 2), config(64, 128, 4, 2),
-              config(64, 64, 4, 2), config(32, 32, 4, 2)],
-    (2, 128): [config(128, 64, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 2)],
-    (2, 256): [config(64, 32, 4, 1), config(64, 64, 8, 2), config(32, 32, 4, 1)],
+    (2, 64): [config(64, 64, 4, 3), config(64, 128, 4, 3),
+              config(128, 64, 8, 3), config(32, 32, 4, 2)],
+    (2, 128): [config(128, 64, 8, 3), config(64, 64, 4, 2), config(32, 32, 4, 2)],
+    (2, 256): [config(128, 32, 8, 2), config(64, 32, 4, 2), config(32, 32, 4, 1)],
     (4, 64): [config(64, 32, 4, 2), config(32, 32, 4, 2), config(32, 32, 4, 1)],
     (4, 128): [config(16, 16, 4, 1), config(16, 32, 4, 1)],
     (4, 256): [config(16, 16, 4, 1)],
 }
 DKDV = {  # queries, keys, warps, stages
-    (2, 64): [config(128, 64, 4, 2), config(64, 64, 4, 2), config(32, 32, 4, 2)],
-    (2, 128): [config(64, 128, 8, 2), config(64, 64, 4, 2), config(32, 32, 4, 2)],
-    (2, 256): [config(64, 64, 8, 1), config(32, 64, 8, 2), config(32, 32, 4, 1)],
+    (2, 64): [config(64, 64, 4, 3), config(32, 32, 4, 2)],
+    (2, 128): [config(64, 64, 4, 2), config(32, 32, 4, 2)],
+    (2, 256): [config(64, 128, 8, 2), config(32, 128, 8, 2),
+               config(32, 64, 8, 2), config(32, 32, 4, 1)],
     (4, 64): [config(32, 32, 4, 2), config(32, 64, 4, 2), config(32, 32, 4, 1)],
     (4, 128): [config(16, 16, 4, 1)],
     (4, 256): [config(16, 16, 4, 1)],
@@ -66,6 +67,8 @@ DKDV = {  # queries, keys, warps, stages
 def tuned(kernel: Any, choices: dict[Sizes, list[triton.Config]]) -> dict[Sizes, Any]:
     """The kernel, autotuned over a list for each (bytes an element, largest head dimension)."""
     key = ["seq_q", "seq_k", "head_dim", "IS_CAUSAL", "DESCRIPTORS"]
+    # a launch for dV alone fits other tiles than one for dK
+    key += [name for name in ("WANT_DK", "WANT_DV") if name in kernel.arg_names]
     return {sizes: triton.autotune(configs, key=key)(kernel) for sizes, configs in choices.items()}
 
 

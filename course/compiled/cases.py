@@ -63,6 +63,7 @@ def _backward(case: Case) -> Case:
 _FORWARD = (
     _attention("float16", 64),
     _attention("float16", 128),
+    _attention("float16", 256),
     _attention("bfloat16", 64),
     _attention("tf32", 64),
     _attention("float16", 64, _SHORT, causal=False),

@@ -95,6 +95,11 @@ def _advice(rows: list[Row]) -> list[str]:
                 f"{found} to local memory: the tile is too large for its registers. Try smaller "
                 "blocks, or more warps for the same block."
             )
+    if any(row.serialised for row in rows):
+        advice.append(
+            "Serialised: the compiler waits for every product before it starts the next, mostly "
+            "because something else touches the accumulator. Try one loop, or smaller blocks."
+        )
     plain = [row for row in rows if row.kernel and row.dtype != "float32" and not row.tensor_cores]
     if plain and plain[0].arch < 80:
         advice.append(

@@ -38,6 +38,7 @@ class Row:
         spill_bytes: a thread stores to local memory because registers ran out.
         shared_bytes: of shared memory a program uses.
         tensor_cores: the instruction used: "mma", "wgmma", "tcgen05", or "".
+        serialised: ptxas waits for every wgmma before it starts the next one.
         problem: why it cannot run on this chip, in words; "" if it can.
         instructions: how often each PTX instruction stands in the kernel ("ex2.approx.f32": 32).
     """
@@ -52,6 +53,7 @@ class Row:
     spill_bytes: int = 0
     shared_bytes: int = 0
     tensor_cores: str = ""
+    serialised: bool = False
     problem: str = ""
     instructions: dict[str, int] = field(default_factory=dict, repr=False)
 
@@ -79,4 +81,6 @@ class Row:
         limit = CHIPS[self.arch].shared_bytes
         shared = f"{self.shared_bytes / 1024:.0f} of {limit // 1024} KB shared"
         cores = f"tensor cores ({self.tensor_cores})" if self.tensor_cores else "no tensor cores"
+        if self.serialised:
+            cores += ", serialised"
         return f"{self.registers} registers, {spills}, {shared}, {cores}"

@@ -31,6 +31,8 @@ from course.subject.load import load
 
 # a line of PTX: an optional predicate, then the instruction
 _INSTRUCTION = re.compile(r"^\s+(?:@!?%\w+\s+)?([a-z][\w.:]*\w)[^\S\n]+[^\n]*;", re.MULTILINE)
+# "Potential Performance Loss: wgmma.mma_async instructions are serialized", a number each reason
+_SERIALISED = re.compile(r"\(C751[0-8]\)")
 _TENSOR_CORES = {"mma.sync": "mma", "wgmma.mma_async": "wgmma", "tcgen05.mma": "tcgen05"}
 
 
@@ -120,6 +122,7 @@ class _Recorder:
             spill_bytes=sum(int(n) for n in re.findall(r"(\d+) bytes spill stores", text)),
             shared_bytes=used,
             tensor_cores=next((n for i, n in _TENSOR_CORES.items() if i in built.asm["ptx"]), ""),
+            serialised=_SERIALISED.search(text) is not None,
             problem=problem,
             instructions=dict(Counter(_INSTRUCTION.findall(built.asm["ptx"]))),
         )

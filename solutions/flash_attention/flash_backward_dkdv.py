@@ -20,36 +20,6 @@ from flash_attention.tiles import load_tile, place, store_tile, tile_arguments
 
 
 @triton.jit
-def _add_queries(
-    dk, dv, k_tile, v_tile, q, do, l_ptr, delta_ptr, batch, keys, first, last,
-    stride_qb, stride_qn, stride_qd, stride_dob, stride_don, stride_dod,
-    seq_q, head_dim, scale_log2,
-    MASKED: tl.constexpr, DESCRIPTORS: tl.constexpr,
-    PRECISION: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_D: tl.constexpr,
-):
-    """Adds what the queries first to last contribute, BLOCK_Q at a time; all tiles transposed."""
-    LOG2_E: tl.constexpr = 1.4426950408889634
-    for start in range(first, last, BLOCK_Q):
-        rows = start + tl.arange(0, BLOCK_Q)
-        q_tile = load_tile(q, batch, start, stride_qb, stride_qn, stride_qd, seq_q, head_dim,
-                           BLOCK_Q, BLOCK_D, DESCRIPTORS)
-        # +inf makes p = 0 for queries that are not there, without a comparison
-        l = tl.load(l_ptr + batch * seq_q + rows, mask=rows < seq_q, other=float("inf"))
-        s = tl.dot(k_tile, q_tile.T, input_precision=PRECISION)
-        p = tl.exp2(s * scale_log2 - (l * LOG2_E)[None, :])
-        if MASKED:
-            p = tl.where(keys[:, None] <= rows[None, :], p, 0.0)
-        do_tile = load_tile(do, batch, start, stride_dob, stride_don, stride_dod, seq_q, head_dim,
-                            BLOCK_Q, BLOCK_D, DESCRIPTORS)
-        dv = tl.dot(p.to(do_tile.dtype), do_tile, dv, input_precision=PRECISION)
-        delta = tl.load(delta_ptr + batch * seq_q + rows, mask=rows < seq_q, other=0.0)
-        dp = tl.dot(v_tile, do_tile.T, input_precision=PRECISION)
-        ds = p * (dp - delta[None, :])
-        dk = tl.dot(ds.to(q_tile.dtype), q_tile, dk, input_precision=PRECISION)
-    return dk, dv
-
-
-@triton.jit
 def _dkdv_kernel(
     q, k, v, do,  # (batch, seq_q or seq_k, head_dim): descriptors or pointers
     l_ptr, delta_ptr,  # (batch, seq_q), contiguous
@@ -61,7 +31,8 @@ def _dkdv_kernel(
     batches, group,  # see place()
     seq_q, seq_k, head_dim,
     scale,  # 1 / sqrt(head_dim)
-    IS_CAUSAL: tl.constexpr, DESCRIPTORS: tl.constexpr, PRECISION: tl.constexpr,
+    IS_CAUSAL: tl.constexpr, WANT_DK: tl.constexpr, WANT_DV: tl.constexpr,
+    DESCRIPTORS: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
     LOG2_E: tl.constexpr = 1.4426950408889634
@@ -76,24 +47,39 @@ def _dkdv_kernel(
                        BLOCK_K, BLOCK_D, DESCRIPTORS)
 
     first = 0
-    unmasked = 0
     if IS_CAUSAL:
         first = start_k // BLOCK_Q * BLOCK_Q
-        # from the tile on whose every query sees every key of ours
-        unmasked = min(tl.cdiv(start_k + BLOCK_K - 1, BLOCK_Q) * BLOCK_Q, seq_q)
 
     dk = tl.zeros((BLOCK_K, BLOCK_D), tl.float32)
     dv = tl.zeros((BLOCK_K, BLOCK_D), tl.float32)
-    dk, dv = _add_queries(
-        dk, dv, k_tile, v_tile, q, do, l_ptr, delta_ptr, batch, keys, first, unmasked,
-        stride_qb, stride_qn, stride_qd, stride_dob, stride_don, stride_dod, seq_q, head_dim,
-        scale * LOG2_E, True, DESCRIPTORS, PRECISION, BLOCK_Q, BLOCK_D)
-    dk, dv = _add_queries(
-        dk, dv, k_tile, v_tile, q, do, l_ptr, delta_ptr, batch, keys, unmasked, seq_q,
-        stride_qb, stride_qn, stride_qd, stride_dob, stride_don, stride_dod, seq_q, head_dim,
-        scale * LOG2_E, False, DESCRIPTORS, PRECISION, BLOCK_Q, BLOCK_D)
-    store_tile(dk_ptr, dk * scale, batch, start_k, seq_k, head_dim, BLOCK_K, BLOCK_D)
-    store_tile(dv_ptr, dv, batch, start_k, seq_k, head_dim, BLOCK_K, BLOCK_D)
+    # all tiles transposed: keys down, queries across
+    for start in range(first, seq_q, BLOCK_Q):
+        rows = start + tl.arange(0, BLOCK_Q)
+        q_tile = load_tile(q, batch, start, stride_qb, stride_qn, stride_qd, seq_q, head_dim,
+                           BLOCK_Q, BLOCK_D, DESCRIPTORS)
+        do_tile = load_tile(do, batch, start, stride_dob, stride_don, stride_dod, seq_q, head_dim,
+                            BLOCK_Q, BLOCK_D, DESCRIPTORS)
+        # +inf makes p = 0 for queries that are not there, without a comparison
+        l = tl.load(l_ptr + batch * seq_q + rows, mask=rows < seq_q, other=float("inf"))
+        s = tl.dot(k_tile, q_tile.T, input_precision=PRECISION)
+        if WANT_DK:
+            # before the exponentials, which are taken while the tensor cores make dP
+            dp = tl.dot(v_tile, do_tile.T, input_precision=PRECISION)
+        p = tl.exp2(s * (scale * LOG2_E) - (l * LOG2_E)[None, :])
+        if IS_CAUSAL:
+            # in every tile: a second loop for the full ones saves this and costs more, because
+            # dk and dv are moved between the two, and ptxas then waits for every wgmma (C7515)
+            p = tl.where(keys[:, None] <= rows[None, :], p, 0.0)
+        if WANT_DK:
+            delta = tl.load(delta_ptr + batch * seq_q + rows, mask=rows < seq_q, other=0.0)
+            ds = p * (dp - delta[None, :])
+            dk = tl.dot(ds.to(q_tile.dtype), q_tile, dk, input_precision=PRECISION)
+        if WANT_DV:
+            dv = tl.dot(p.to(do_tile.dtype), do_tile, dv, input_precision=PRECISION)
+    if WANT_DK:
+        store_tile(dk_ptr, dk * scale, batch, start_k, seq_k, head_dim, BLOCK_K, BLOCK_D)
+    if WANT_DV:
+        store_tile(dv_ptr, dv, batch, start_k, seq_k, head_dim, BLOCK_K, BLOCK_D)
 
 
 _TUNED = tuned(_dkdv_kernel, DKDV)
@@ -119,12 +105,15 @@ def backward_dkdv(
     seq_k, d = K.shape[1:]
     dK = torch.empty(K.shape, dtype=K.dtype, device=K.device)
     dV = torch.empty(V.shape, dtype=V.dtype, device=V.device)
-    launch(
-        _dkdv_kernel, _TUNED, K, seq_k, "BLOCK_K",
-        **tile_arguments(q=Q, k=K, v=V, do=dO), l_ptr=L, delta_ptr=delta, dk_ptr=dK, dv_ptr=dV,
-        seq_q=Q.shape[1], seq_k=seq_k, head_dim=d, scale=1 / math.sqrt(d),
-        IS_CAUSAL=is_causal,
-    )  # fmt: skip
+    # 64 keys x 256 columns of both, in float32, are all the registers of 4 warps: dV, then dK
+    apart = d > 128 and K.element_size() == 2
+    for wanted in ("V", "K") if apart else ("KV",):
+        launch(
+            _dkdv_kernel, _TUNED, K, seq_k, "BLOCK_K",
+            **tile_arguments(q=Q, k=K, v=V, do=dO), l_ptr=L, delta_ptr=delta, dk_ptr=dK, dv_ptr=dV,
+            seq_q=Q.shape[1], seq_k=seq_k, head_dim=d, scale=1 / math.sqrt(d),
+            IS_CAUSAL=is_causal, WANT_DK="K" in wanted, WANT_DV="V" in wanted,
+        )  # fmt: skip
     return dK, dV
     ### END SOLUTION
     ### BEGIN STUB

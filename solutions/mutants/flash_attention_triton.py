@@ -250,9 +250,16 @@ MUTANTS = [
     ),
     _mutant(
         "hw3-9",
-        "the tile on the diagonal is not masked",
-        "unmasked = min(tl.cdiv(start_k + BLOCK_K - 1, BLOCK_Q) * BLOCK_Q, seq_q)",
-        "unmasked = first",
+        "nothing is masked",
+        "p = tl.where(keys[:, None] <= rows[None, :], p, 0.0)",
+        "pass",
+        "is wrong",
+    ),
+    _mutant(
+        "hw3-9",
+        "the tile of queries on the diagonal is left out",
+        "first = start_k // BLOCK_Q * BLOCK_Q",
+        "first = (start_k // BLOCK_Q + 1) * BLOCK_Q",
         "is wrong",
     ),
 ]

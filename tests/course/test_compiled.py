@@ -41,6 +41,9 @@ NONE_SPILLS = {
     ("_dq_kernel", "tf32", 64): ALL,
     ("_dq_kernel", "float16", 128): (90, 100),
     ("_dkdv_kernel", "float16", 16): ALL,
+    ("_dkdv_kernel", "float16", 64): (90, 100),
+    ("_dkdv_kernel", "float16", 128): (90, 100),
+    ("_dkdv_kernel", "float16", 256): (90, 100),
     ("_dkdv_kernel", "tf32", 64): (75, 90, 100),
 }
 # the same, where one configuration of the list does not spill: autotuning can choose it
@@ -54,8 +57,9 @@ ONE_DOES_NOT = {
     ("_dq_kernel", "float16", 64): (80,),
     ("_dq_kernel", "float16", 128): (80,),
     ("_dkdv_kernel", "tf32", 64): (80,),
-    ("_dkdv_kernel", "float16", 64): (80, 90, 100),
-    ("_dkdv_kernel", "float16", 128): (80, 100),
+    ("_dkdv_kernel", "float16", 64): (80,),
+    ("_dkdv_kernel", "float16", 128): (80,),
+    ("_dkdv_kernel", "float16", 256): (80,),
 }
 
 
@@ -115,6 +119,14 @@ def _promised(rows: list[Row], kernel: tuple, architectures: tuple[int, ...]) ->
 
 
 @SLOW
+def test_no_product_of_attention_waits_for_the_one_before(rows):
+    kernels = ("flash_fwd_kernel", "_dq_kernel", "_dkdv_kernel")
+    on_hopper = [row for row in rows if row.kernel in kernels and row.arch == 90]
+    assert {row.kernel for row in on_hopper} == set(kernels)
+    assert [row.where for row in on_hopper if row.serialised] == []
+
+
+@SLOW
 def test_products_of_16_bit_numbers_use_tensor_cores(rows):
     products = (
         *("fused_softmax_kernel", "flash_fwd_kernel", "_dq_kernel", "_dkdv_kernel"),
@@ -142,6 +154,12 @@ def test_a_tile_that_cannot_fit_is_said_in_words(tmp_path):
             dtype="float32",
             architectures=[75],
         )
+
+
+def test_products_that_wait_for_each_other_are_said_in_words():
+    row = Row("_kernel", "attention", "float16", 128, 90, tensor_cores="wgmma", serialised=True)
+    assert "tensor cores (wgmma), serialised" in row.verdict
+    assert any("-> Serialised:" in line for line in report([row]))
 
 
 def test_an_unwritten_kernel_is_said_in_words(tmp_path):
