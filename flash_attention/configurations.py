@@ -58,7 +58,7 @@ DKDV = {  # queries, keys, warps, stages
     (2, 256): [config(64, 128, 8, 2), config(32, 128, 8, 2),
                config(32, 64, 8, 2), config(32, 32, 4, 1)],
     (4, 64): [config(32, 32, 4, 2), config(32, 64, 4, 2), config(32, 32, 4, 1)],
-    (4, 128): [config(16, 16, 4, 1)],
+    (4, 128): [config(32, 32, 4, 1), config(16, 16, 4, 2), config(16, 16, 4, 1)],
     (4, 256): [config(16, 16, 4, 1)],
 }
 # fmt: on

@@ -15,7 +15,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 # scores (batch * seq_q * seq_k) from which computing them takes longer than launching the kernels:
 # descriptors and tuned tiles pay only then
-HEAVY = 2**27
+HEAVY = 2**26
 L2_BYTES = 32 << 20  # what a group of batch entries may take: half of an H200's, an A100's 40 MB
 
 

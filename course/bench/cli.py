@@ -42,9 +42,6 @@ def bench(
     causal: Annotated[bool | None, typer.Option("--causal/--full", help="The mask.")] = None,
     impl: Annotated[Many, _option("impl", "Only this implementation; repeatable.")] = None,
     which: Annotated[Many, _option("pass", "forward, backward or total; repeatable.")] = None,
-    graph: Annotated[
-        bool, typer.Option("--graph", help="Replay CUDA graphs: Python's launches are not timed.")
-    ] = False,
     budget_ms: Annotated[float, _option("budget-ms", "Time for each cell of the table.")] = 300.0,
     csv: Annotated[Path | None, typer.Option(help="Write the rows here.")] = None,
     to_json: Annotated[Path | None, typer.Option("--json", help="The same, with GPU.")] = None,
@@ -75,7 +72,7 @@ def bench(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     limits = {"budget_ms": budget_ms}
-    request = replace(request, graph=graph, limits=limits, csv=csv, json=to_json, plot=plot)
+    request = replace(request, limits=limits, csv=csv, json=to_json, plot=plot)
     raise typer.Exit(run(request))
 
 
@@ -88,7 +85,6 @@ class Request:
     names: list[str] | None
     passes: tuple[str, ...]
     tree: Path
-    graph: bool = False
     limits: dict[str, Any] = field(default_factory=dict)
     csv: Path | None = None
     json: Path | None = None
@@ -179,7 +175,6 @@ def run(
             clock,
             request.passes,
             ceilings,
-            graph=request.graph,
             progress=told,
             **request.limits,
         )

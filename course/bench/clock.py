@@ -16,6 +16,7 @@ FLUSH_BYTES = 256 * MIB
 # the fake device's flush: a launch like any other, so that a pass charged for it shows
 FLUSH = "flush_cache"
 FLUSH_MS = 5.0
+_TICKS = 1_000_000
 
 
 class Clock(Protocol):
@@ -49,6 +50,9 @@ class Clock(Protocol):
     def flush_cache(self) -> None:
         """Push the inputs out of the L2 cache, so that the next pass reads them from memory."""
 
+    def hold(self, ms: float) -> None:
+        """Keep the device busy that long, so that what is launched meanwhile waits in its queue."""
+
 
 class CudaClock:
     """The clock of the current CUDA device: events and the caching allocator.
@@ -66,6 +70,13 @@ class CudaClock:
             raise RuntimeError("there is no GPU here, and only a GPU can be timed")
         self.name = torch.cuda.get_device_name()
         self._flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=self.device)
+        # ticks of the chip's clock, which slows down under load: then a hold lasts a little longer
+        torch.cuda._sleep(_TICKS)
+        start = self.record()
+        torch.cuda._sleep(_TICKS)
+        end = self.record()
+        self.synchronize()
+        self._ticks_a_ms = _TICKS / self.elapsed_ms(start, end)
 
     def record(self) -> torch.cuda.Event:
         event = torch.cuda.Event(enable_timing=True)
@@ -91,6 +102,9 @@ class CudaClock:
 
     def flush_cache(self) -> None:
         self._flush.zero_()
+
+    def hold(self, ms: float) -> None:
+        torch.cuda._sleep(int(ms * self._ticks_a_ms))
 
 
 @lru_cache(maxsize=1)
@@ -217,3 +231,6 @@ class FakeClock:
     def flush_cache(self) -> None:
         """Nothing to push out here, but it takes time and shows among the launches."""
         self.launch(FLUSH, FLUSH_MS)
+
+    def hold(self, ms: float) -> None:
+        """Nothing to wait for: here the device does not run beside the program."""

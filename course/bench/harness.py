@@ -11,7 +11,7 @@ from torch import Tensor
 from course.bench.ceilings import Ceilings
 from course.bench.clock import Clock
 from course.bench.registry import Case, Function, Implementation, Op
-from course.bench.timing import Outcome, compare, failure, replayed
+from course.bench.timing import Outcome, compare, failure
 
 Rows = list[dict[str, Any]]
 Progress = Callable[[str], None]
@@ -25,7 +25,6 @@ def race(
     clock: Clock,
     what: Sequence[str] | None = None,
     mine: Mapping[str, Function] | None = None,
-    graph: bool = False,
     **limits: Any,
 ) -> dict[str, dict[str, Outcome]]:
     """Time implementations against each other on one case; the wrong ones get no time.
@@ -34,7 +33,6 @@ def race(
         names: implementations of the op.
         what: the passes to time; all that the op has unless given.
         mine: further functions, by name, that take the op's inputs.
-        graph: replay each pass from a CUDA graph, so that no launch from Python is timed.
         limits: those of :func:`course.bench.timing.compare`: warmup, passes, budget_ms.
 
     Returns:
@@ -73,8 +71,6 @@ def race(
             try:
                 keeps = chosen[name].keeps_graph
                 candidates[name] = op.candidate(one_pass, function, inputs, keeps)
-                if graph:
-                    candidates[name] = replayed(candidates[name])
             except Exception as error:
                 results.setdefault(name, {})[one_pass] = failure(error)
         for name, outcome in compare(candidates, clock=clock, **limits).items():
@@ -90,7 +86,8 @@ def rows_of(
     Columns: implementation, the case, and for every pass ``<pass>_ms``, ``_mean_ms``, ``_std_ms``,
     ``_spread``, ``_TFLOP_per_s`` or ``_GB_per_s``, ``_roofline`` (its share of what the measured
     ceilings allow), ``_speed`` (its time divided by that of the first row, which is therefore that
-    many times as fast) and ``_peak_MiB``; then status, and a reason where it is not "ok".
+    many times as fast), ``_launch_ms`` (what Python takes to queue it, in none of the others) and
+    ``_peak_MiB``; then status, and a reason where it is not "ok".
     """
     rows: Rows = []
     first = next(iter(outcomes), None)
@@ -110,6 +107,7 @@ def rows_of(
                 op.rate: work / ms / 1e9 if ms else None,
                 "roofline": least / ms if ms and least else None,
                 "speed": ms / base if ms and base else None,
+                "launch_ms": timing.launch_ms if timing else None,
                 "peak_MiB": timing.peak_mib if timing else None,
             }
             row |= {f"{what}_{key}": rounded(value) for key, value in values.items()}
@@ -125,7 +123,6 @@ def bench(
     what: Sequence[str] | None = None,
     ceilings: Ceilings | None = None,
     mine: Mapping[str, Function] | None = None,
-    graph: bool = False,
     progress: Progress = lambda _: None,
     until: float = math.inf,
     **limits: Any,
@@ -144,7 +141,7 @@ def bench(
             wanted = tuple(what or op.passes)
             outcomes = {name: dict.fromkeys(wanted, late) for name in _chosen(op, names, mine)}
         else:
-            outcomes = race(op, case, names, clock, what, mine, graph, **limits)
+            outcomes = race(op, case, names, clock, what, mine, **limits)
         rows += rows_of(op, case, outcomes, ceilings)
         if clock.device == "cuda":
             torch.cuda.empty_cache()

@@ -21,9 +21,9 @@ _HEAD = """# Performance
 Every number on this page was measured; each table says on what. Times are between CUDA events,
 after warm-up, the L2 cache flushed before each pass, and medians unless a column says otherwise. In
 the races (all tables but the benchmark of homework 3) implementations take turns in one process,
-and each result is compared with PyTorch in float64 first: a wrong one has no time. Launching is
-part of what is timed unless a table says otherwise: up to S 1024 a GPU is done sooner than Python
-can launch its kernels, and the numbers there are those of the launches.
+and each result is compared with PyTorch in float64 first: a wrong one has no time. The GPU is held
+until all of a pass is queued, so that the times are the GPU's alone. What Python takes to launch
+has a table of its own: short sequences are over sooner than that.
 
 *Speed* is the other's time divided by ours: above 1 ours is faster. TFLOP/s counts 4 heads S² d
 operations forward, half of that when causal, and 2.5 times as many backward. A dash is what was not
@@ -102,15 +102,25 @@ def _leaderboard(frame: pd.DataFrame, source: str, paper: Paper) -> str:
 
 
 def _attention_peers(frame: pd.DataFrame, source: str, paper: Paper) -> str:
-    return _race(frame, source, paper, "## FlashAttention against PyTorch's", "attention_peers")
+    head = "## FlashAttention against PyTorch's"
+    return _race(frame, source, paper, head, "attention_peers") + _launches(frame)
 
 
-def _attention_graph(frame: pd.DataFrame, source: str, paper: Paper) -> str:
-    head = (
-        "## Without the launches\n\nShort sequences again, replayed from CUDA graphs: what the "
-        "kernels take when Python launches none of them."
+def _launches(frame: pd.DataFrame) -> str:
+    if "total_launch_ms" not in frame:
+        return ""
+    at = (frame["dtype"] == "bf16") & (frame["head_dim"] == 64) & frame["is_causal"].astype(bool)
+    rows: list[list[object]] = []
+    for _, row in frame[at & frame["seq_len"].isin((1024, 8192))].iterrows():
+        times = [row[f"{w}_{m}"] for w in ("forward", "total") for m in ("ms", "launch_ms")]
+        rows.append([row["seq_len"], row["implementation"], *times])
+    head = ["S", "implementation", "fwd, GPU ms", "to launch", "fwd + bwd, GPU ms", "to launch"]
+    return (
+        "\n### What launching takes\n\nA program that launches nothing else waits for the longer "
+        "of the two; one that runs ahead of the GPU, as training mostly does, waits for the GPU "
+        "alone. "
+        "16 heads, head dim 64, causal, bf16.\n\n" + markdown_table(head, rows)
     )
-    return _race(frame, source, paper, head)
 
 
 def _race(frame: pd.DataFrame, source: str, paper: Paper, head: str, chart: str = "") -> str:
@@ -189,7 +199,6 @@ def _attention(frame: pd.DataFrame, source: str, paper: Paper) -> str:
 _SECTIONS: dict[str, Callable[[pd.DataFrame, str, Paper], str]] = {
     "leaderboard": _leaderboard,
     "attention_peers": _attention_peers,
-    "attention_graph": _attention_graph,
     "attention_32k": _long,
     "attention": _attention,
     "attention_ladder": kernels.ladder,
@@ -198,5 +207,7 @@ _SECTIONS: dict[str, Callable[[pd.DataFrame, str, Paper], str]] = {
     "softmax_matmul_tf32": kernels.softmax_matmul_tf32,
     "expert_steps": kernels.expert_steps,
     "tried": kernels.tried,
+    "tried_later": kernels.tried_later,
+    "tried_readable": kernels.tried_readable,
     "experiments": kernels.experiments,
 }

@@ -113,6 +113,16 @@ def tried(frame: pd.DataFrame, source: str, paper: Paper) -> str:
     return _as_it_is("## What was tried on the way", frame, source)
 
 
+def tried_later(frame: pd.DataFrame, source: str, paper: Paper) -> str:
+    """Later attempts, each measured as a variant of the one above it."""
+    return _as_it_is("### Three warpgroups, and sums of integers", frame, source)
+
+
+def tried_readable(frame: pd.DataFrame, source: str, paper: Paper) -> str:
+    """Attempts at the readable kernels, one by one; 16 heads and S 8192 unless a row says other."""
+    return _as_it_is("### The readable kernels, one by one", frame, source)
+
+
 def experiments(frame: pd.DataFrame, source: str, paper: Paper) -> str:
     """The experiments of notebook 06, as measured."""
     return _as_it_is("## The experiments of notebook 06", frame, source)

@@ -44,7 +44,6 @@ def full() -> dict[str, Table]:
     return {
         "leaderboard": _leaderboard((8192, 16384), 300.0),
         "attention_peers": Table(_peers(), joined, {"budget_ms": 80.0}),
-        "attention_graph": _graph(1024, 16, 80.0),
         "attention_ladder": Table(
             (
                 _ladder(1, tuple(2**n for n in range(7, 14)), "fp32"),
@@ -68,7 +67,6 @@ def quick() -> dict[str, Table]:
     return {
         "leaderboard": _leaderboard((8192,), 50.0),
         "attention_peers": Table((Part("attention", case, _RACE),), joined, _SHORT),
-        "attention_graph": _graph(1024, 16, 20.0),
         "attention_ladder": Table((_ladder(8, (1024, 4096), "fp16"),), by_rung, _SHORT),
         "attention_32k": _long((8192, 32768), (64,), 20.0),
         "softmax": Table((Part("softmax", cases("softmax", d2=8192)),), limits=_SHORT),
@@ -153,12 +151,6 @@ def _leaderboard(lengths: tuple[int, ...], budget_ms: float) -> Table:
     at = cases("attention", heads=16, seq_len=lengths, head_dim=64)
     names = (*_OURS_AND_SDPA, "flex_attention")
     return Table((Part("attention", at, names, ("total",)),), joined, {"budget_ms": budget_ms})
-
-
-def _graph(seq_len: int, heads: int, budget_ms: float) -> Table:
-    at = cases("attention", heads=heads, seq_len=seq_len, head_dim=(64, 128))
-    part = Part("attention", at, _OURS_AND_SDPA, ("forward", "total"), graph=True)
-    return Table((part,), joined, {"budget_ms": budget_ms})
 
 
 def _long(lengths: tuple[int, ...], head_dims: Sequence[int], budget_ms: float) -> Table:

@@ -4,7 +4,6 @@
 roofline            this GPU's ceilings: a copy, and products in bf16, fp16, TF32 and fp32
 leaderboard         forward + backward at the leaderboard's shape, and at twice its length
 attention_peers     attention against PyTorch's; implementation, batch_heads, seq_len, ...
-attention_graph     the same at 1024 tokens, launched from CUDA graphs
 attention_ladder    rung by rung; rung, heads, seq_len, head_dim, dtype, forward_ms, ...
 attention_32k       8 heads up to 32,768 tokens, head dims up to 256
 softmax             beside a copy of the same size
@@ -44,7 +43,6 @@ class Part:
     cases: tuple[dict[str, Any], ...]
     names: tuple[str, ...] = ()
     passes: tuple[str, ...] = ()
-    graph: bool = False
 
     def present(self) -> list[str]:
         """The implementations that exist here; without names, all of them."""
@@ -72,7 +70,7 @@ class Table:
         made: Rows = []
         for part in self.parts:
             passes = part.passes or None
-            options = {"graph": part.graph, **self.limits, **more}
+            options = {**self.limits, **more}
             op, names = find(part.op), part.present()
             made += harness.bench(op, part.cases, names, clock, passes, ceilings, **options)
         return [self.columns(row) for row in made]

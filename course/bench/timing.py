@@ -1,6 +1,7 @@
 """Time one function, or several against each other, on a device that runs behind the program."""
 
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ class Timing:
         median_ms, mean_ms, std_ms: of the passes, in milliseconds.
         spread: (90th - 10th percentile) / median. Differences smaller than this are noise.
         peak_mib: the most memory allocated at once during a pass, inputs included.
+        launch_ms: what the program takes to queue a pass. Not part of the other times: the device
+            is held until all of a pass is queued. It counts where a program has nothing else to
+            launch and a pass takes the device less than that.
     """
 
     median_ms: float
@@ -25,6 +29,11 @@ class Timing:
     std_ms: float
     spread: float
     peak_mib: float
+    launch_ms: float = 0.0
+
+
+# a program is stopped now and then; no launch needs more
+_HOLD_FACTOR, _LONGEST_HOLD_MS = 1.5, 5.0
 
 
 class Prepared:
@@ -52,7 +61,7 @@ class Outcome:
         return None if self.timing is None else self.timing.median_ms
 
 
-def summarize(passes_ms: list[float], peak_mib: float) -> Timing:
+def summarize(passes_ms: list[float], peak_mib: float, launch_ms: float = 0.0) -> Timing:
     """The Timing of the given passes."""
     ordered = sorted(passes_ms)
     low, high = ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
@@ -63,6 +72,7 @@ def summarize(passes_ms: list[float], peak_mib: float) -> Timing:
         std_ms=statistics.stdev(ordered) if len(ordered) > 1 else 0.0,
         spread=(high - low) / median if median else 0.0,
         peak_mib=peak_mib,
+        launch_ms=launch_ms,
     )
 
 
@@ -78,10 +88,10 @@ def measure(
     clock = clock or cuda_clock()
     for _ in range(warmup):
         fn()
-    peak = _peak_of_one_pass(fn, clock)
-    marks = [_one_pass(fn, clock) for _ in range(passes)]
+    peak, launch = _peak_and_launch(fn, clock)
+    marks = [_one_pass(fn, clock, launch) for _ in range(passes)]
     clock.synchronize()
-    return summarize([clock.elapsed_ms(*pair) for pair in marks], peak)
+    return summarize([clock.elapsed_ms(*pair) for pair in marks], peak, launch)
 
 
 def compare(
@@ -111,21 +121,21 @@ def compare(
     clock = clock or cuda_clock()
     outcomes: dict[str, Outcome] = {}
     left: dict[str, int] = {}
-    peaks: dict[str, float] = {}
+    peaks: dict[str, tuple[float, float]] = {}
     marks: dict[str, list] = {name: [] for name in candidates}
     for name, fn in candidates.items():
         try:
             _judge(name, fn, correct)
             for _ in range(_warm_passes(fn, warmup, budget_ms, clock)):
                 fn()
-            peaks[name] = _peak_of_one_pass(fn, clock)
+            peaks[name] = _peak_and_launch(fn, clock)
             left[name] = _affordable(fn, passes, budget_ms, clock)
         except Exception as error:
             outcomes[name] = failure(error)
     while left:
         for name in list(left):
             try:
-                marks[name].append(_one_pass(candidates[name], clock))
+                marks[name].append(_one_pass(candidates[name], clock, peaks[name][1]))
             except Exception as error:
                 outcomes[name] = failure(error)
                 del left[name]
@@ -137,7 +147,7 @@ def compare(
     for name in candidates:
         if name not in outcomes:
             times = [clock.elapsed_ms(*pair) for pair in marks[name]]
-            outcomes[name] = Outcome("ok", "", summarize(times, peaks[name]))
+            outcomes[name] = Outcome("ok", "", summarize(times, *peaks[name]))
     return {name: outcomes[name] for name in candidates}
 
 
@@ -149,29 +159,13 @@ def failure(error: Exception) -> Outcome:
     return Outcome(status, in_words(error), None)
 
 
-def replayed(fn: Callable[[], object]) -> Callable[[], object]:
-    """``fn`` recorded as a CUDA graph: a replay launches its kernels without Python's help.
-
-    Raises:
-        RuntimeError: it does what cannot be recorded, or there is no GPU.
-    """
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            fn()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        fn()
-    return graph.replay
-
-
-def _one_pass(fn: Callable[[], object], clock: Clock) -> tuple:
+def _one_pass(fn: Callable[[], object], clock: Clock, launch_ms: float = 0.0) -> tuple:
     if isinstance(fn, Prepared):
         fn.before()
         fn = fn.timed
     clock.flush_cache()
+    if launch_ms:
+        clock.hold(min(_LONGEST_HOLD_MS, _HOLD_FACTOR * launch_ms))
     start = clock.record()
     fn()
     return start, clock.record()
@@ -185,11 +179,23 @@ def _judge(
         correct(name, fn())
 
 
-def _peak_of_one_pass(fn: Callable[[], object], clock: Clock) -> float:
+def _peak_and_launch(fn: Callable[[], object], clock: Clock) -> tuple[float, float]:
+    """MiB of one pass, and the milliseconds the program takes to launch it (median of three)."""
     clock.synchronize()
     clock.reset_peak_memory()
     fn()
-    return clock.peak_memory_mib()
+    peak = clock.peak_memory_mib()
+    took = []
+    for _ in range(3):
+        timed = fn
+        if isinstance(fn, Prepared):
+            fn.before()
+            timed = fn.timed
+        clock.synchronize()
+        began = time.perf_counter()
+        timed()
+        took.append(1e3 * (time.perf_counter() - began))
+    return peak, statistics.median(took)
 
 
 def _warm_passes(fn: Callable[[], object], warmup: int, budget_ms: float, clock: Clock) -> int:

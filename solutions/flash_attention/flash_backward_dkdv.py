@@ -105,8 +105,8 @@ def backward_dkdv(
     seq_k, d = K.shape[1:]
     dK = torch.empty(K.shape, dtype=K.dtype, device=K.device)
     dV = torch.empty(V.shape, dtype=V.dtype, device=V.device)
-    # 64 keys x 256 columns of both, in float32, are all the registers of 4 warps: dV, then dK
-    apart = d > 128 and K.element_size() == 2
+    # rows above 256 bytes: the registers do not hold the sums of both, so dV, then dK
+    apart = d * K.element_size() > 256
     for wanted in ("V", "K") if apart else ("KV",):
         launch(
             _dkdv_kernel, _TUNED, K, seq_k, "BLOCK_K",

@@ -373,7 +373,8 @@ committed.measured_mistakes()
 # %% [markdown]
 # "Left in the cache" is too fast on the imagined GPU. On the real one it can look too *slow*: such
 # a small copy is over before the program has launched the next. The GPU waits, and its events
-# measure the waiting. A flush gives it something to do meanwhile.
+# measure the waiting. A flush gives it something to do meanwhile; where Python needs longer than
+# that, `clock.hold(ms)` keeps the GPU busy until the whole pass is queued, as `course bench` does.
 #
 # So there are five rules, and a sixth for the smallest kernels. The bars show what the first three
 # prevent; the others you need as soon as you compare two kernels, in the next exercise.
@@ -767,7 +768,7 @@ pd.DataFrame(table)
 #
 # The rung `attention_ladder/descriptors.py` takes its tiles through descriptors. It is given to
 # read, and short: the kernel it runs is your own, of homework 3. Side by side, 8 heads of 64 in 16
-# bits (in short sequences you see what preparing a launch costs, more than the kernel itself):
+# bits:
 
 # %%
 committed.rungs("multihead", "descriptors")

@@ -47,11 +47,11 @@ def test_measure_leaves_the_warmup_out():
             clock.launch("fn", 900.0 if call < 3 else 1.0 + call % 2)
 
     timing = measure(fn, warmup=3, passes=9, clock=clock)
-    # the tenth pass of all, for the peak, is not timed either
+    # four more, for the peak and for what launching takes, are not timed either
     ms = [launch.ms for launch in clock.launches if launch.name == "fn"]
-    assert ms == [900.0] * 3 + [2.0, 1.0] * 5
-    assert (timing.median_ms, timing.peak_mib) == (1.0, 7.0)
-    assert timing.mean_ms == pytest.approx(13 / 9)
+    assert ms == [900.0] * 3 + [2.0, 1.0] * 6 + [2.0]
+    assert (timing.median_ms, timing.peak_mib) == (2.0, 7.0)
+    assert timing.mean_ms == pytest.approx(14 / 9)
 
 
 def test_compare_takes_turns_and_gives_no_time_to_what_is_wrong_or_cannot_run():
@@ -98,8 +98,9 @@ def test_a_budget_shortens_the_warmup_of_what_is_slow():
         {"slow": lambda: clock.launch("slow", 100.0)}, budget_ms=90.0, passes=50, clock=clock
     )
     assert outcomes["slow"].ms == 100.0
-    # two calls to see how slow it is, one more, one for the peak, one to count, five timed
-    assert sum(launch.name == "slow" for launch in clock.launches) == 10
+    # two calls to see how slow it is, one more, one for the peak, three for what launching takes,
+    # one to count, five timed
+    assert sum(launch.name == "slow" for launch in clock.launches) == 13
 
 
 def test_what_comes_before_a_pass_is_not_timed():
@@ -108,6 +109,20 @@ def test_what_comes_before_a_pass_is_not_timed():
     assert compare({"x": one}, warmup=1, passes=4, clock=clock)["x"].ms == 3.0
     names = [launch.name for launch in clock.launches]
     assert names[-3:] == ["before", "flush_cache", "timed"]
+
+
+def test_the_device_is_held_until_a_pass_is_queued_and_the_holding_is_not_timed():
+    class HeldClock(FakeClock):
+        def hold(self, ms: float) -> None:
+            assert ms > 0
+            self.launch("hold", 70.0)
+
+    clock = HeldClock()
+    outcome = compare({"x": lambda: clock.launch("timed", 3.0)}, passes=4, clock=clock)["x"]
+    assert outcome.ms == 3.0
+    assert outcome.timing is not None and 0 < outcome.timing.launch_ms < 70.0
+    names = [launch.name for launch in clock.launches]
+    assert names[-6:] == ["flush_cache", "hold", "timed"] * 2
 
 
 def test_a_rehearsal_says_so_and_is_never_filed(tmp_path: Path):
