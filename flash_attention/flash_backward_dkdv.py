@@ -12,7 +12,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from flash_attention.configurations import DKDV, launch, tuned
+from flash_attention.configurations import DK, DKDV, DV, launch, tuned
 from flash_attention.tiles import load_tile, place, store_tile, tile_arguments
 
 # fmt: off

@@ -43,7 +43,7 @@ def full() -> dict[str, Table]:
     lengths = tuple(2**n for n in range(9, 16))
     return {
         "leaderboard": _leaderboard((8192, 16384), 300.0),
-        "attention_peers": Table(_peers(), joined, {"budget_ms": 80.0}),
+        "attention_peers": Table(_peers(), joined, {"budget_ms": 60.0, "passes": 50}),
         "attention_ladder": Table(
             (
                 _ladder(1, tuple(2**n for n in range(7, 14)), "fp32"),
@@ -51,7 +51,7 @@ def full() -> dict[str, Table]:
                 _ladder(8, lengths, "fp16"),
             ),
             by_rung,
-            {"budget_ms": 60.0},
+            {"budget_ms": 40.0, "passes": 50},
         ),
         "attention_32k": _long((4096, 8192, 16384, 32768), (64, 128, 256), 60.0),
         "softmax": Table((Part("softmax", cases("softmax", d2=widths_of_rows())),), limits=_SHORT),
@@ -159,7 +159,7 @@ def _long(lengths: tuple[int, ...], head_dims: Sequence[int], budget_ms: float) 
         names = _OURS_AND_SDPA + ("naive",) * (head_dim == 64)
         at = cases("attention", heads=8, seq_len=lengths, head_dim=head_dim)
         parts.append(Part("attention", at, names))
-    return Table(tuple(parts), joined, {"budget_ms": budget_ms})
+    return Table(tuple(parts), joined, {"budget_ms": budget_ms, "passes": 50})
 
 
 def _ladder(heads: int, lengths: tuple[int, ...], dtype: str) -> Part:

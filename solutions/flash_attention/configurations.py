@@ -55,10 +55,17 @@ DQ = {  # queries, keys, warps, stages
 DKDV = {  # queries, keys, warps, stages
     (2, 64): [config(64, 64, 4, 3), config(32, 32, 4, 2)],
     (2, 128): [config(64, 64, 4, 2), config(32, 32, 4, 2)],
-    (2, 256): [config(64, 128, 8, 2), config(32, 128, 8, 2),
-               config(32, 64, 8, 2), config(32, 32, 4, 1)],
     (4, 64): [config(32, 32, 4, 2), config(32, 64, 4, 2), config(32, 32, 4, 1)],
-    (4, 128): [config(32, 32, 4, 1), config(16, 16, 4, 2), config(16, 16, 4, 1)],
+}
+# one of the two, where the registers do not hold the sums of both
+DV = {  # queries, keys, warps, stages
+    (2, 256): [config(64, 128, 8, 2), config(32, 64, 8, 2), config(32, 32, 4, 1)],
+    (4, 128): [config(32, 32, 4, 1), config(16, 16, 4, 1)],
+    (4, 256): [config(16, 16, 4, 1)],
+}
+DK = {  # queries, keys, warps, stages
+    (2, 256): [config(32, 128, 8, 2), config(32, 64, 8, 2), config(32, 32, 4, 1)],
+    (4, 128): [config(16, 16, 4, 2), config(16, 16, 4, 1)],
     (4, 256): [config(16, 16, 4, 1)],
 }
 # fmt: on
@@ -67,8 +74,6 @@ DKDV = {  # queries, keys, warps, stages
 def tuned(kernel: Any, choices: dict[Sizes, list[triton.Config]]) -> dict[Sizes, Any]:
     """The kernel, autotuned over a list for each (bytes an element, largest head dimension)."""
     key = ["seq_q", "seq_k", "head_dim", "IS_CAUSAL", "DESCRIPTORS"]
-    # a launch for dV alone fits other tiles than one for dK
-    key += [name for name in ("WANT_DK", "WANT_DV") if name in kernel.arg_names]
     return {sizes: triton.autotune(configs, key=key)(kernel) for sizes, configs in choices.items()}
 
 

@@ -12,7 +12,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from flash_attention.configurations import DKDV, launch, tuned
+from flash_attention.configurations import DK, DKDV, DV, launch, tuned
 from flash_attention.tiles import load_tile, place, store_tile, tile_arguments
 
 # fmt: off
@@ -82,7 +82,7 @@ def _dkdv_kernel(
         store_tile(dv_ptr, dv, batch, start_k, seq_k, head_dim, BLOCK_K, BLOCK_D)
 
 
-_TUNED = tuned(_dkdv_kernel, DKDV)
+_DKDV, _DV, _DK = (tuned(_dkdv_kernel, choices) for choices in (DKDV, DV, DK))
 ### END SOLUTION
 ### BEGIN STUB
 # # room for a kernel
@@ -107,9 +107,9 @@ def backward_dkdv(
     dV = torch.empty(V.shape, dtype=V.dtype, device=V.device)
     # rows above 256 bytes: the registers do not hold the sums of both, so dV, then dK
     apart = d * K.element_size() > 256
-    for wanted in ("V", "K") if apart else ("KV",):
+    for wanted, choices in (("V", _DV), ("K", _DK)) if apart else (("KV", _DKDV),):
         launch(
-            _dkdv_kernel, _TUNED, K, seq_k, "BLOCK_K",
+            _dkdv_kernel, choices, K, seq_k, "BLOCK_K",
             **tile_arguments(q=Q, k=K, v=V, do=dO), l_ptr=L, delta_ptr=delta, dk_ptr=dK, dv_ptr=dV,
             seq_q=Q.shape[1], seq_k=seq_k, head_dim=d, scale=1 / math.sqrt(d),
             IS_CAUSAL=is_causal, WANT_DK="K" in wanted, WANT_DV="V" in wanted,
