@@ -59,8 +59,9 @@ def _dkdv_kernel(
                            BLOCK_Q, BLOCK_D, DESCRIPTORS)
         do_tile = load_tile(do, batch, start, stride_dob, stride_don, stride_dod, seq_q, head_dim,
                             BLOCK_Q, BLOCK_D, DESCRIPTORS)
-        # +inf makes p = 0 for queries that are not there, without a comparison
-        l = tl.load(l_ptr + batch * seq_q + rows, mask=rows < seq_q, other=float("inf"))
+        # of queries that are not there q and dO are 0, so that p, which is 1, adds nothing
+        l = tl.load(l_ptr + batch * seq_q + rows, mask=rows < seq_q, other=0.0)
+        delta = tl.load(delta_ptr + batch * seq_q + rows, mask=rows < seq_q, other=0.0)
         s = tl.dot(k_tile, q_tile.T, input_precision=PRECISION)
         if WANT_DK:
             # before the exponentials, which are taken while the tensor cores make dP
@@ -71,7 +72,6 @@ def _dkdv_kernel(
             # dk and dv are moved between the two, and ptxas then waits for every wgmma (C7515)
             p = tl.where(keys[:, None] <= rows[None, :], p, 0.0)
         if WANT_DK:
-            delta = tl.load(delta_ptr + batch * seq_q + rows, mask=rows < seq_q, other=0.0)
             ds = p * (dp - delta[None, :])
             dk = tl.dot(ds.to(q_tile.dtype), q_tile, dk, input_precision=PRECISION)
         if WANT_DV:
