@@ -13,6 +13,7 @@ from course.testing.attention import (
     condition,
     inputs,
     strided_inputs,
+    views,
 )
 from course.testing.inputs import DTYPES, normal
 
@@ -156,6 +157,13 @@ def test_dq_16_bit(subject, machine, dtype, causal):
     assert_group({"dQ": subject.call(DQ, *arguments).output}, exact, own, arguments, causal)
 
 
+@pytest.mark.exercise("hw3-8", points=0)
+def test_dq_strided(subject, machine):
+    (Q, K, V, *rest), exact, own = backward_case(63, 100, machine, False)
+    arguments = (*views(Q, K, V), *rest)
+    assert_group({"dQ": subject.call(DQ, *arguments).output}, exact, own, arguments, False)
+
+
 @pytest.mark.exercise("hw3-9", points=2)
 @MASKS
 @pytest.mark.parametrize(("seq_q", "seq_k"), [(128, 64), (63, 100)])
@@ -175,6 +183,14 @@ def test_dkdv_16_bit(subject, machine, dtype, causal):
     arguments, exact, own = backward_case(64, 64, machine, causal, dtype)
     got = dict(zip(("dK", "dV"), subject.call(DKDV, *arguments).outputs, strict=True))
     assert_group(got, exact, own, arguments, causal)
+
+
+@pytest.mark.exercise("hw3-9", points=0)
+def test_dkdv_strided(subject, machine):
+    (Q, K, V, *rest), exact, own = backward_case(63, 100, machine, False)
+    arguments = (*views(Q, K, V), *rest)
+    got = dict(zip(("dK", "dV"), subject.call(DKDV, *arguments).outputs, strict=True))
+    assert_group(got, exact, own, arguments, False)
 
 
 @pytest.mark.exercise("hw3-9", points=0)

@@ -86,7 +86,7 @@ def _explain(
         f"expected {exact[first].item():.6g} (largest error {difference.max().item():.1e}, "
         f"allowed {limit:.1e})."
     ]
-    reason = _likely_reason(got.double(), exact, wrong)
+    reason = _likely_reason(name, got.double(), exact, wrong)
     if reason:
         lines.append(reason)
     return " ".join(lines)
@@ -100,7 +100,7 @@ def _percent(share: float) -> str:
     return "all" if share == 1 else f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
 
 
-def _likely_reason(got: Tensor, exact: Tensor, wrong: Tensor) -> str:
+def _likely_reason(name: str, got: Tensor, exact: Tensor, wrong: Tensor) -> str:
     """A first guess for a beginner; silent rather than misleading when nothing fits."""
     if got.isnan().all():
         return (
@@ -110,7 +110,10 @@ def _likely_reason(got: Tensor, exact: Tensor, wrong: Tensor) -> str:
     if got.isnan().any():
         return "Some elements are NaN: never written, or inf - inf, or 0 / 0?"
     if not got.any():
-        return "Everything is zero: is the accumulator ever updated and stored?"
+        return (
+            f"{name} is zero everywhere: nothing was added to it or stored, or all that was added "
+            "is 0 (does an exponential underflow?)."
+        )
     factor = _common_factor(got, exact)
     if factor:
         return f"All of it is off by one factor, {factor:.4g}: a missing scale?"

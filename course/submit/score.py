@@ -13,7 +13,8 @@ State = Literal["passed", "failed", "not written yet", "unproven here", "not tes
 GIVEN = "given"
 
 # what tests say of a stub; a bonus's stub works, through PyTorch
-_UNWRITTEN = ("is not written yet", "PyTorch fallback")
+_FALLBACK = "PyTorch fallback"
+_UNWRITTEN = ("is not written yet", _FALLBACK)
 # what they say of a file that is not Python, or does not get as far as its functions
 _UNREADABLE = ("Python cannot read this file", " cannot be imported: ")
 
@@ -111,8 +112,10 @@ def unwritten(test: dict[str, Any]) -> bool:
 
 
 def _judge(name: str, points: int, tests: list[dict[str, Any]], not_run: str | None) -> Exercise:
-    failed = [_said(test) for test in tests if test["outcome"] == "failed"]
     stubs = [_said(test) for test in tests if unwritten(test)]
+    wrong = [_said(test) for test in tests if test["outcome"] == "failed" and not unwritten(test)]
+    if any(_FALLBACK in said for said in stubs):
+        wrong = []  # of a bonus left alone nothing can be wrong
     unproven: dict[str, int] = {}
     for test in tests:
         if test["outcome"] == "unproven":
@@ -122,9 +125,10 @@ def _judge(name: str, points: int, tests: list[dict[str, Any]], not_run: str | N
     reason = ""
     if not_run is not None:
         state, reason = "not tested", not_run
-    elif failed:
-        state = "not written yet" if stubs else "failed"
-        reason = _one_line(name, (stubs or failed)[0])
+    elif wrong or stubs:
+        # a part that is missing does not explain away one that is wrong
+        state = "failed" if wrong else "not written yet"
+        reason = _one_line(name, (wrong or stubs)[0])
     elif any(test["outcome"] == "passed" for test in tests):
         state = "passed"
     elif unproven:

@@ -161,6 +161,20 @@ MUTANTS = [
         "O is wrong",
     ),
     _mutant(
+        "hw3-4",
+        "V is read with the strides of K",
+        "load_tile(v, batch, start, stride_vb, stride_vn, stride_vd,",
+        "load_tile(v, batch, start, stride_kb, stride_kn, stride_kd,",
+        "views with strides of their own, O is wrong",
+    ),
+    _mutant(
+        "hw3-4",
+        "O takes over the strides of Q",
+        "O = torch.empty(Q.shape, dtype=Q.dtype, device=Q.device)",
+        "O = torch.empty_like(Q)",
+        "views with strides",
+    ),
+    _mutant(
         "hw3-5",
         "the forward pass makes the whole score matrix",
         "seq_q, d = q.shape[1:]\n",
@@ -220,10 +234,24 @@ MUTANTS = [
         "dQ is wrong",
     ),
     _mutant(
+        "hw3-8",
+        "V is read with the strides of K",
+        "load_tile(v, batch, start, stride_vb, stride_vn, stride_vd,",
+        "load_tile(v, batch, start, stride_kb, stride_kn, stride_kd,",
+        "dQ is wrong",
+    ),
+    _mutant(
         "hw3-9",
         "delta is missing",
         "ds = p * (dp - delta[None, :])",
         "ds = p * dp",
+        "dK is wrong",
+    ),
+    _mutant(
+        "hw3-9",
+        "V is read with the strides of K",
+        "load_tile(v, batch, start_k, stride_vb, stride_vn, stride_vd,",
+        "load_tile(v, batch, start_k, stride_kb, stride_kn, stride_kd,",
         "dK is wrong",
     ),
     _mutant(

@@ -18,7 +18,7 @@ from course.exercise.homework import _tell
 from course.subject import Child, Direct, Reply, StudentError
 from course.submit.score import Results
 from course.testing import plugin
-from course.testing.attention import assert_forward, inputs
+from course.testing.attention import assert_forward, inputs, views
 
 KERNEL = """import torch, triton
 import triton.language as tl
@@ -156,8 +156,21 @@ def test_a_message_is_not_broken_into_lines():
 def test_a_failure_names_its_inputs():
     Q, K, V, _ = inputs((2,), 3, 5, 4, SimpleNamespace(device="cpu"))
     subject = SimpleNamespace(call=lambda *_: Reply(outputs=[torch.zeros(2, 3, 4)]))
-    with pytest.raises(AssertionError, match=r"with lead=.2,., seq_q=3, seq_k=5, d=4, causal=T"):
+    with pytest.raises(AssertionError, match=r"with Q .2, 3, 4., K and V .2, 5, 4., causal=T"):
         assert_forward(subject, "hw9:f", Q, K, V, True)
+
+
+def test_an_output_with_strides_is_said_to_have_them():
+    Q, K, V = views(*inputs((2,), 3, 5, 4, SimpleNamespace(device="cpu"))[:3])
+    subject = SimpleNamespace(call=lambda *_: Reply(outputs=[torch.zeros_like(Q)]))
+    with pytest.raises(AssertionError, match=r"an O that is not contiguous .strides .12, 1, 3"):
+        assert_forward(subject, "hw9:f", Q, K, V, True)
+
+
+def test_all_zero_is_not_said_to_be_unstored():
+    # weights that underflow are stored, and zero
+    said = message(torch.zeros(9), torch.arange(9.0))
+    assert "out is zero everywhere: " in said and "underflow" in said
 
 
 def test_an_exercise_after_an_endless_one_does_not_wait_again():

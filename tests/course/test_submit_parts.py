@@ -38,6 +38,22 @@ def test_an_exercise_is_earned_when_all_that_can_be_proven_is(
     assert one.counts_as_failure == (state in ("failed", "not tested"))
 
 
+def test_what_is_wrong_is_not_hidden_by_what_is_missing() -> None:
+    stub = line("hw3-4", "failed", "hw3-4 is not written yet: it needs hw3-3 first")
+    wrong = line("hw3-4", "failed", "hw3-4 is not right yet: O is wrong")
+    (one,) = score(Results(2, {"hw3-4": 1}, [stub, wrong]))
+    assert (one.state, one.reason) == ("failed", "O is wrong")
+    (one,) = score(Results(1, {"hw3-4": 1}, [stub]))
+    assert (one.state, one.reason) == ("not written yet", "it needs hw3-3 first")
+
+
+def test_of_a_bonus_left_alone_nothing_is_wrong() -> None:
+    fallback = line("hw3-9", "failed", "hw3-9 no kernel ran: this is still the PyTorch fallback")
+    wrong = line("hw3-9", "failed", "hw3-9 is not right yet: no Triton kernel ran in the backward")
+    (one,) = score(Results(2, {"hw3-9": 2}, [wrong, fallback]))
+    assert one.state == "not written yet" and not one.counts_as_failure
+
+
 def test_a_file_python_cannot_read_is_not_blamed_on_the_given_code() -> None:
     says = "hw1-4 benchmarking/bench.py, line 3: Python cannot read this file: invalid syntax"
     broken = [line("hw1-4", "failed", says), line("", "failed")]
