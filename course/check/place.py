@@ -30,6 +30,11 @@ _HINTS = (
         "Is @triton.jit still above the def?",
     ),
     (
+        r"has no attribute 'grid_idx'|Cannot call @triton.jit'd outside of the scope of a kernel",
+        "",
+        "Was the kernel called without a grid? Write kernel[grid](...), not kernel(...).",
+    ),
+    (
         r"'NoneType' object has no attribute 'to_tensor'",
         "",
         "In a kernel write tl.exp(x), not x.exp().",

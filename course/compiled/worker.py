@@ -20,6 +20,7 @@ import torch
 import triton
 from triton import knobs
 from triton.backends.compiler import GPUTarget
+from triton.compiler.errors import CompilationError
 from triton.runtime import driver
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
@@ -33,6 +34,8 @@ from course.subject.load import load
 _INSTRUCTION = re.compile(r"^\s+(?:@!?%\w+\s+)?([a-z][\w.:]*\w)[^\S\n]+[^\n]*;", re.MULTILINE)
 # "Potential Performance Loss: wgmma.mma_async instructions are serialized", a number each reason
 _SERIALISED = re.compile(r"\(C751[0-8]\)")
+_LONGEST = 1500  # characters of a reason
+_EXCERPT = 5  # lines of source, the mark under the last among them
 _TENSOR_CORES = {"mma.sync": "mma", "wgmma.mma_async": "wgmma", "tcgen05.mma": "tcgen05"}
 
 
@@ -148,9 +151,28 @@ def row_of(case: Case, arch: int, kernel: str = "", **found: Any) -> Row:
 
 
 def compile_error(error: BaseException) -> str:
-    """Why the compiler refused, without its own frames."""
+    """Why the compiler refused, without its own frames: the reason, then the lines it is about.
+
+    Triton puts them the other way round, so that what is cut off would be the reason.
+    """
     words = in_words(error)
-    return words if words.startswith("is not written") else f"does not compile: {words[:600]}"
+    if words.startswith("is not written"):
+        return words
+    where = None
+    while True:
+        # a kernel called by another: the innermost says which line it is
+        where = error if isinstance(error, CompilationError) else where
+        if error.__cause__ is None:
+            break
+        error = error.__cause__
+    if where is None:
+        return f"does not compile: {words[:_LONGEST]}"
+    own = where.error_message or ""
+    kind = "" if isinstance(error, (AssertionError, CompilationError)) else type(error).__name__
+    reason = own if error is where else f"{kind}: {error}".removeprefix(": ")
+    excerpt = str(where).removesuffix(own).rstrip().splitlines()[-_EXCERPT:]
+    reason = reason or "Triton gives no reason"
+    return "\n".join([f"does not compile: {reason[:_LONGEST]}", *(f"    {x}" for x in excerpt)])
 
 
 def _run(case: Case, recorder: _Recorder) -> None:

@@ -21,7 +21,8 @@ what touches bits is replaced (from ``patch.py`` on): memory, bitcasts, atomics,
 absolute values, products, ``tl.fma``. Bits in such a handle are a TypeError, so nothing that was
 overlooked is silent.
 
-Besides, a launch finds the functions it replaces without a search (``_find_builtins_once``).
+Besides, a launch finds the functions it replaces without a search (``_find_builtins_once``), and a
+kernel called without a grid is refused in words (``_refuse_calls_without_a_grid``).
 
 Where it differs from a GPU, because it follows PyTorch:
 

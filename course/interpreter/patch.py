@@ -13,6 +13,7 @@ def apply(interpreter: Any) -> None:
     """Replace it, in a module whose source is known to fit."""
     _carry_float32(interpreter)
     _find_builtins_once(interpreter)
+    _refuse_calls_without_a_grid(interpreter)
     builder = interpreter.InterpreterBuilder
     for name, function in {
         **memory.replacements(interpreter),
@@ -39,6 +40,34 @@ def _find_builtins_once(interpreter: Any) -> None:
                 interpreter._patch_attr(place, name, member, *rest)
 
     interpreter._patch_builtin = replace
+
+
+def _refuse_calls_without_a_grid(interpreter: Any) -> None:
+    """``kernel(...)`` where ``kernel[grid](...)`` was meant: said at the call, in words.
+
+    Triton takes it for the call of one kernel by another, and the first kernel of a process then
+    fails inside ``tl.program_id``; later ones run as the last program of the launch before.
+    """
+    executor, function = interpreter.GridExecutor, interpreter.InterpretedFunction
+    launch, call = executor.__call__, function.__call__
+    running = 0
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal running
+        running += 1
+        try:
+            return launch(self, *args, **kwargs)
+        finally:
+            running -= 1
+
+    def inside_only(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not running:
+            name = self.__name__
+            raise TypeError(f"{name} was called without a grid: write {name}[grid](...)")
+        return call(self, *args, **kwargs)
+
+    executor.__call__ = counted
+    function.__call__ = inside_only
 
 
 def _carry_float32(interpreter: Any) -> None:

@@ -1,15 +1,18 @@
 """Every kernel of the solutions, compiled for four architectures without a GPU."""
 
+import ast
 import shutil
 
 import pytest
 import triton
+from triton.compiler.errors import CompilationError
 from typer.testing import CliRunner
 
 from course import compiled
 from course.cli import app
 from course.compiled.cli import alternatives, cannot_run, report
 from course.compiled.row import Row
+from course.compiled.worker import compile_error
 from course.process import ROOT
 from course.versions import series
 
@@ -173,6 +176,26 @@ def test_an_unwritten_kernel_is_said_in_words(tmp_path):
     assert sum("is not written yet" in line for line in report(rows)) == 1
 
 
+def test_the_reason_comes_first_and_whole():
+    source = "def kernel(x_ptr):\n" + "    a = 1  # a line of the kernel\n" * 40 + "    x = missing"
+    node = _last(ast.Name, source)
+    said = compile_error(CompilationError(source, node, "NameError('missing is not defined')"))
+    lines = said.splitlines()
+    assert lines[0] == "does not compile: NameError('missing is not defined')"
+    assert lines[-2:] == ["        x = missing", "            ^"] and len(lines) == 6
+
+
+def test_the_line_of_the_innermost_kernel_is_shown():
+    inner, outer = "def inner(a):\n    tl.dot(a, a)", "def outer(a):\n    inner(a)"
+    nodes = [_last(ast.Expr, source) for source in (inner, outer)]
+    refused, called = CompilationError(inner, nodes[0], "repr"), CompilationError(outer, nodes[1])
+    refused.__cause__ = ValueError("operands of two dtypes")
+    called.__cause__ = refused
+    said = compile_error(called)
+    assert said.startswith("does not compile: ValueError: operands of two dtypes\n")
+    assert "tl.dot(a, a)" in said and "inner(a)\n" not in said.split("def inner(a):")[1]
+
+
 def test_the_command():
     done = CliRunner().invoke(app, ["compile", "nb03-1", "--arch", "sm_75", "--solutions"])
     assert done.exit_code == 0, done.output
@@ -192,6 +215,10 @@ def test_what_the_command_does_not_know(arguments, words):
     done = CliRunner().invoke(app, ["compile", *arguments])
     assert done.exit_code == 2
     assert words in done.output
+
+
+def _last(kind, source):
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, kind)][-1]
 
 
 def _copy(folder, package):

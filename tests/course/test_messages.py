@@ -83,6 +83,21 @@ def test_a_kernel_without_its_decorator(monkeypatch):
     ]
 
 
+@pytest.mark.skipif(not plugin.MACHINE.interpreted, reason="what the interpreter would say")
+@pytest.mark.parametrize("launched_before", [False, True])
+def test_a_kernel_without_its_grid(monkeypatch, launched_before):
+    source = KERNEL.format(line="x = o + tl.program_id(0)")
+    if launched_before:
+        cell(source, "<nb99-3>", monkeypatch).launch(torch.zeros(16))
+    module = cell(source.replace("kernel[(1,)](", "kernel("), "<nb99-1>", monkeypatch)
+    with pytest.raises(TypeError) as raised:
+        module.launch(torch.zeros(16))
+    assert in_words(raised.value, "nb99-2").splitlines() == [
+        "stopped with TypeError: kernel was called without a grid: write kernel[grid](...)",
+        "  line 11 of nb99-1: `kernel(out, size)`",
+    ]
+
+
 @pytest.mark.parametrize("kind", [Direct, Child])
 def test_a_kernel_s_line_in_a_file(tmp_path: Path, monkeypatch, kind):
     package = tmp_path / "slips"
