@@ -42,7 +42,7 @@ def bench(
     causal: Annotated[bool | None, typer.Option("--causal/--full", help="The mask.")] = None,
     impl: Annotated[Many, _option("impl", "Only this implementation; repeatable.")] = None,
     which: Annotated[Many, _option("pass", "forward, backward or total; repeatable.")] = None,
-    budget_ms: Annotated[float, _option("budget-ms", "Time for each cell of the table.")] = 300.0,
+    budget_ms: Annotated[float, _option("budget-ms", "The GPU's time for each cell.")] = 300.0,
     csv: Annotated[Path | None, typer.Option(help="Write the rows here.")] = None,
     to_json: Annotated[Path | None, typer.Option("--json", help="The same, with GPU.")] = None,
     plot: Annotated[Path | None, typer.Option(help="A folder for charts.")] = None,

@@ -70,8 +70,10 @@ class CudaClock:
             raise RuntimeError("there is no GPU here, and only a GPU can be timed")
         self.name = torch.cuda.get_device_name()
         self._flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=self.device)
-        # ticks of the chip's clock, which slows down under load: then a hold lasts a little longer
-        torch.cuda._sleep(_TICKS)
+        # ticks of the chip's clock, at full speed once it has worked a while: under load it slows
+        # down, and a hold lasts a little longer
+        for _ in range(20):
+            torch.cuda._sleep(_TICKS)
         start = self.record()
         torch.cuda._sleep(_TICKS)
         end = self.record()

@@ -32,8 +32,8 @@ class Timing:
     launch_ms: float = 0.0
 
 
-# a program is stopped now and then; no launch needs more
-_HOLD_FACTOR, _LONGEST_HOLD_MS = 1.5, 5.0
+# a program is stopped now and then; of what takes longest to launch a part may be timed
+_HOLD_FACTOR, _LONGEST_HOLD_MS = 2.0, 8.0
 
 
 class Prepared:

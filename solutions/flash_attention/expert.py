@@ -21,8 +21,8 @@ from flash_attention.flash_forward import FlashAttentionTriton
 from flash_attention.inputs import check_inputs, fold_heads
 from flash_attention.tiles import L2_BYTES
 
-# scores times head dim (batch * seq_q * seq_k * d) below which programs of 128 queries are too few
-# to fill the chip, and a dozen descriptors take longer to make than the kernels to run
+# scores times head dim (batch * seq_q * seq_k * d) below which programs of 128 or 192 queries are
+# too few to fill the chip, and a dozen descriptors take longer to make than the kernels to run
 LIGHT = 2**30
 # Gluon is experimental: 3.9 removed what the kernels call
 _TRITON = ("3.6.", "3.7.")
@@ -86,10 +86,12 @@ def _prepare_kernel(
     tl.store(start_s_ptr + rows, -l / scale)
     tl.store(dq_ptr + offsets, tl.zeros((BLOCK_M, D), dq_ptr.dtype.element_ty))
     # a row of dQ is an average of the keys with weights |dP - delta| <= 2 |dO| |V|, so that no sum
-    # of its parts passes 2**30; a NaN or infinity anywhere makes units NaN or 0, and dQ NaN
+    # of its parts passes 2**30. What is lost is relative to the largest of K and V, attended to or
+    # not. NaN or infinity, also of a square, makes units NaN or 0 and dQ NaN: of all the head where
+    # it is in K or V
     entry = tl.program_id(0) * BLOCK_M // seq_q
     largest = tl.load(largest_ptr + 2 * entry + tl.arange(0, 2)).to(tl.float32, bitcast=True)
-    bound = tl.sqrt(tl.sum(do * do, 1)) * tl.reduce(largest, 0, _product) + l * 0
+    bound = _length(do) * tl.reduce(largest, 0, _product) + l * 0
     bound = tl.where(bound < 2.0**-97, 2.0**-97, bound)
     tl.store(units_ptr + rows, 2.0**29 / bound)
 
@@ -97,6 +99,12 @@ def _prepare_kernel(
 @triton.jit
 def _product(a, b):
     return a * b
+
+
+@triton.jit
+def _length(x):
+    # of each row; never less than it is, also where the squares of small numbers vanish
+    return tl.sqrt(tl.sum(x * x, 1) + 2.0**-120)
 
 
 @triton.jit
@@ -116,7 +124,7 @@ def _largest_kernel(
     v = tl.load(v_ptr + rows[:, None] * stride_v + cols[None, :]).to(tl.float32)
     # floats above 0 are ordered as their bits are, and NaN comes last, which no max of floats says
     k_bits = tl.abs(k).to(tl.int32, bitcast=True)
-    v_bits = tl.abs(tl.sqrt(tl.sum(v * v, 1))).to(tl.int32, bitcast=True)
+    v_bits = tl.abs(_length(v)).to(tl.int32, bitcast=True)
     entry = tl.program_id(0) * BLOCK_M // seq
     tl.atomic_max(largest_ptr + 2 * entry, tl.max(tl.max(k_bits, 1), 0))
     tl.atomic_max(largest_ptr + 2 * entry + 1, tl.max(v_bits, 0))

@@ -197,6 +197,9 @@ def _attend(
             o_desc, l_ptr, q_smem.index(PART), k_smem, v_smem, q_full, k_full, k_empty, v_full,
             v_empty, turn.index(PART), turn.index(NEXT), row_q + PART * 64, start, first, tiles,
             scale_log2, PART, IS_CAUSAL, BLOCK_K, D, STAGES, LAZY, TURNS)
+    else:
+        # a program must not end while a copy into its memory is on its way
+        mbarrier.wait(q_full.index(PART), 0)
 
 
 @gluon.jit

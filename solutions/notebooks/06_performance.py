@@ -998,8 +998,8 @@ print(f"20 orders of the same 1000 numbers: {len(sums)} different sums, e.g. {li
 # %% [markdown]
 # Two runs of the same training step then differ in the last bits, and a bug that shows up once in a
 # while cannot be told from noise. *Deterministic* attention fixes the order, by two kernels or by
-# waiting in line. What each step of the expert kernel gained, and what determinism costs, at $d$ =
-# 64:
+# waiting in line; or it adds integers, whose sum does not depend on the order, as the expert kernel
+# does. What each of its steps gained, and what determinism costs, at $d$ = 64:
 
 # %%
 committed.measured("expert_steps", head_dim=64, mask="causal")

@@ -231,8 +231,34 @@ def test_what_is_not_a_number_is_not_lost(expert, where, bad, deterministic):
     assert torch.isfinite(dQ[:3]).all() and torch.isfinite(dQ[4:]).all()
 
 
+@pytest.mark.parametrize("small", ["nothing", "dO", "V", "K", "all of them"])
+def test_no_integer_sum_overflows(expert, small):
+    Q, K, V, dO = tensors((2, 128, 64), 256, torch.bfloat16)
+    # as large as it gets: all keys alike but for their sign, which dO follows
+    V[:, ::2], V[:, 1::2] = V[:, :1].clone(), -V[:, :1].clone()
+    K[:] = K.abs().max()
+    dO[:] = V[:, :1]
+    for name, t in (("K", K), ("V", V), ("dO", dO)):
+        if small in (name, "all of them"):
+            t *= 2.0**-78  # whose squares float32 does not hold
+    rows = torch.empty(3, 256, device=Q.device)
+    largest = torch.zeros((2, 2), dtype=torch.int32, device=Q.device)
+    sums = torch.empty((256, 64), dtype=torch.int32, device=Q.device)
+    expert._largest_kernel[(4,)](K, V, largest, 64, 64, 256, 128, 64)
+    O, L = torch.zeros_like(dO), torch.zeros(2, 128, device=Q.device)
+    expert._prepare_kernel[(4,)](
+        O, dO, L, rows[0], rows[1], sums, largest, rows[2], 0.125, 128, 64, 64
+    )
+    units = rows[2].double().view(2, 128, 1)
+    assert torch.isfinite(units).all() and (units > 0).all() and not sums.any()
+    # weights of 1 on the keys that dO agrees with are the worst a subset of them can do
+    k, v, do = (t.double() for t in (K, V, dO))
+    largest_sum = 2 * (do @ v.mT).abs().amax(-1, keepdim=True) * k.abs().amax()
+    assert (largest_sum * units).max() < 2**31
+
+
 @on_hopper
-def test_integer_sums_are_as_exact_where_sizes_differ(expert):
+def test_integer_sums_are_exact_for_queries_of_any_weight(expert):
     Q, K, V, dO = tensors((16, 8192, 64), 8192, torch.bfloat16)
     V[:, 5] *= 100  # one value far from the others
     dO[:, :1000] *= 1e-4  # and queries of little weight
