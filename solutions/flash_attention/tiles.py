@@ -59,7 +59,11 @@ def store_tile(
     BLOCK: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Writes the part of a tile that lies inside the tensor."""
+    """Writes the part of a tile that lies inside the tensor.
+
+    Takes no strides, so the tensor must be contiguous: one from ``torch.empty(Q.shape, ...)`` is,
+    one from ``torch.empty_like(Q)`` has the strides of Q.
+    """
     rows = start + tl.arange(0, BLOCK)
     cols = tl.arange(0, BLOCK_D)
     offsets = (batch.to(tl.int64) * seq + rows[:, None]) * d + cols[None, :]

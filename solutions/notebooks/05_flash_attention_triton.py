@@ -803,8 +803,8 @@ memory_chart(pd.DataFrame(rows), "N", "peak", "way", "peak of forward + backward
 # **Time** can only be measured on a GPU. Here is what the program of homework 3 measured with the
 # solution of the full module, and what others achieve: PyTorch's own attention, on the same
 # machine. In the interpreter your kernels need seconds; that says nothing about a GPU. On a GPU,
-# correct is only the beginning: tile sizes, warps and pipeline stages decide, and notebook 05's
-# kernels use none of that yet.
+# correct is only the beginning: tile sizes, warps and pipeline stages decide, and the kernels of
+# this notebook use none of that yet.
 
 # %%
 pictures.measured_attention("attention", "forward_ms", "forward, fp32, batch 8, d = 64, causal")
