@@ -4,6 +4,7 @@ The device knows how long each call took and which calls were timed; so what a b
 be compared with the truth.
 """
 
+import re
 import statistics
 from typing import Any
 
@@ -101,7 +102,9 @@ def assert_columns(rows: list[dict[str, Any]], columns: list[str]) -> None:
     for row in rows:
         missing = [c for c in columns if c not in row]
         extra = [c for c in row if c not in columns]
-        assert not missing and not extra, f"columns missing: {missing}; not asked for: {extra}"
+        found = (("columns missing", missing), ("not asked for", extra))
+        wrong = "; ".join(f"{what}: {', '.join(names)}" for what, names in found if names)
+        assert not wrong, wrong
 
 
 def softmax_label(row: dict[str, Any]) -> str:
@@ -126,8 +129,14 @@ def attention_rows(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     labels = [f"{row['implementation']} {row['seq_len']}" for row in result["rows"]]
     names, lengths = ("flash_triton", "pytorch_sdpa"), ATTENTION_SIZES["seq_lens"]
     wanted = [f"{name} {n}" for name in names for n in lengths]
-    assert sorted(labels) == sorted(wanted), f"rows for {labels}, expected {wanted}"
+    got, expected = ("; ".join(at_length(x) for x in some) for some in (labels, wanted))
+    assert sorted(labels) == sorted(wanted), f"rows for {got}. Expected: {expected}"
     return dict(zip(labels, result["rows"], strict=True))
+
+
+def at_length(label: str) -> str:
+    """Says "flash_triton 8 backward" as "flash_triton at length 8, backward"."""
+    return re.sub(r" (\d+) (?=\w)", r" \1, ", label).replace(" ", " at length ", 1)
 
 
 def assert_all_ran(result: dict[str, Any], rows: dict[str, dict[str, Any]], column: str) -> None:
@@ -218,15 +227,17 @@ def test_attention_benchmark_measures_forward_and_backward_apart(subject):
     rows = attention_rows(result)
     not_ok = {label: row["status"] for label, row in rows.items() if row["status"] != "ok"}
     assert not not_ok, f"expected ok everywhere, got {not_ok}; the log: {result['log'][:1]}"
-    assert not result["mixed"], f"timed together: {' and '.join(result['mixed'][0])}"
+    mixed = [" and ".join(map(at_length, labels)) for labels in result["mixed"]]
+    assert not mixed, f"timed together: {mixed[0]}"
     for label, row in rows.items():
-        assert (row["d_model"], row["gpu"]) == (4, "a fake device"), f"{label}: {row}"
+        assert (row["d_model"], row["gpu"]) == (4, "a fake device"), f"{at_length(label)}: {row}"
         shape = [2, row["seq_len"], 4]
         for what, inputs in (("forward", [shape] * 3), ("backward", [shape])):
             work = result["work"].get(f"{label} {what}")
-            assert work, f"{label}: its {what} pass never ran"
-            assert_inputs(f"{label} {what}", work, *inputs)
-            assert_timed(f"{label} {what}", work, **PASSES)
+            name = at_length(f"{label} {what}")
+            assert work, f"{name}: this pass never ran"
+            assert_inputs(name, work, *inputs)
+            assert_timed(name, work, **PASSES)
             typical = (statistics.fmean(work["ms"]), statistics.median(work["ms"]))
             hint = "The median of the timed passes is asked for (their mean will do)."
             assert_number(row, f"{what}_ms", min(typical), max(typical), hint)
