@@ -138,13 +138,18 @@ _OF_EXERCISE = {
 }
 
 
+def compiles(exercise: str) -> bool:
+    """Whether an exercise has kernels that can be compiled."""
+    return exercise in _OF_EXERCISE
+
+
 def cases_of(exercise: str) -> tuple[Case, ...]:
     """The calls that launch the kernels of an exercise.
 
     Raises:
         ValueError: the exercise has no kernel in a module.
     """
-    if exercise not in _OF_EXERCISE:
+    if not compiles(exercise):
         known = ", ".join(sorted(_OF_EXERCISE))
         raise ValueError(f"{exercise} has no kernel in a module; these have: {known}")
     return _OF_EXERCISE[exercise]

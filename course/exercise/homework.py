@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from course.compiled.cases import compiles
 from course.process import ROOT
 from course.submit.score import Results, read_results, score
 from course.submit.testing import test_command, watch
@@ -66,4 +67,7 @@ def _tell(out: "Console", exercise: str, results: Results) -> bool:
     )
     for why, count in entry.unproven.items():
         out.print(escape(f"  {count} unproven here: {why}"))
+    if entry.state == "passed" and results.interpreted and compiles(exercise):
+        fits = f"whether it compiles for a GPU and fits it: course compile {exercise} says so"
+        out.print(f"  unproven here: speed; and {fits}", soft_wrap=True)
     return not failed

@@ -51,6 +51,7 @@ class Results:
     collected: int = -1  # -1: the tests never started
     points: dict[str, int] = field(default_factory=dict)
     tests: list[dict[str, Any]] = field(default_factory=list)
+    interpreted: bool = False  # kernels ran on the CPU
 
     @property
     def complete(self) -> bool:
@@ -68,6 +69,7 @@ def read_results(file: Path) -> Results:
         row = json.loads(line)
         if "collected" in row:
             results.collected, results.points = row["collected"], row["exercises"]
+            results.interpreted = row.get("interpreted", False)
         else:
             results.tests.append(row)
     return results

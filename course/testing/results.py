@@ -22,7 +22,7 @@ class Results:
                 stream.write(json.dumps(line) + "\n")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        from course.testing.plugin import exercise
+        from course.testing.plugin import MACHINE, exercise
 
         for item in getattr(session, "items", []):  # none where pytest-xdist's workers collect
             name, points = exercise(item)
@@ -31,7 +31,8 @@ class Results:
                 function = item.nodeid.split("[")[0]
                 self._points.setdefault(name, {})[function] = points
         totals = {name: sum(by_test.values()) for name, by_test in self._points.items()}
-        self._write({"collected": len(session.items), "exercises": totals})
+        first = {"collected": len(session.items), "exercises": totals}
+        self._write(first | {"interpreted": MACHINE.interpreted})
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when != "call" and report.outcome == "passed":

@@ -10,6 +10,7 @@ import pytest
 from tiny_course import course, write_course
 
 from course.process import ROOT, environment
+from course.testing.plugin import MACHINE
 
 CHECKERS = """
 import torch
@@ -199,7 +200,10 @@ def test_a_damaged_notebook(folder: Path) -> None:
 def test_homework(folder: Path) -> None:
     done = course(folder, "check", "hw1-1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout == "hw1-1 one: passed, 2 of 2 tests passed, 2 of 2 points\n"
+    first, *more = done.stdout.splitlines()
+    assert first == "hw1-1 one: passed, 2 of 2 tests passed, 2 of 2 points"
+    hint = "speed; and whether it compiles for a GPU and fits it: course compile hw1-1 says so"
+    assert more == [f"  unproven here: {hint}"] * MACHINE.interpreted
     done = course(folder, "check", "hw2-1")
     assert done.returncode == 0
     assert done.stdout.splitlines()[1] == "  1 unproven here: needs a GPU"
