@@ -83,7 +83,7 @@ def test_a_kernel_without_its_decorator(monkeypatch):
     ]
 
 
-@pytest.mark.skipif(not plugin.MACHINE.interpreted, reason="what the interpreter would say")
+@pytest.mark.skipif(not plugin.MACHINE.interpreted, reason="unproven here: compiled")
 @pytest.mark.parametrize("launched_before", [False, True])
 def test_a_kernel_without_its_grid(monkeypatch, launched_before):
     source = KERNEL.format(line="x = o + tl.program_id(0)")
