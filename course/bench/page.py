@@ -20,10 +20,11 @@ _HEAD = """# Performance
 
 Every number on this page was measured; each table says on what. Times are between CUDA events,
 after warm-up, the L2 cache flushed before each pass, and medians unless a column says otherwise. In
-the races (all tables but the benchmark of homework 3) implementations take turns in one process,
-and each result is compared with PyTorch in float64 first: a wrong one has no time. The GPU is held
-until all of a pass is queued, so that the times are the GPU's alone. What Python takes to launch
-has a table of its own: short sequences are over sooner than that.
+the races (all tables but the benchmark of homework 3, what was tried, and the experiments)
+implementations take turns in one process, and each result is compared with PyTorch in float64
+first: a wrong one has no time. The GPU is held until all of a pass is queued, so that the times are
+the GPU's alone. What Python takes to launch has a table of its own: short sequences are over sooner
+than that.
 
 *Speed* is the other's time divided by ours: above 1 ours is faster. TFLOP/s counts 4 heads S² d
 operations forward, half of that when causal, and 2.5 times as many backward. A dash is what was not

@@ -121,21 +121,21 @@ def compare(
     clock = clock or cuda_clock()
     outcomes: dict[str, Outcome] = {}
     left: dict[str, int] = {}
-    peaks: dict[str, tuple[float, float]] = {}
+    costs: dict[str, tuple[float, float]] = {}  # peak MiB, milliseconds to launch
     marks: dict[str, list] = {name: [] for name in candidates}
     for name, fn in candidates.items():
         try:
             _judge(name, fn, correct)
             for _ in range(_warm_passes(fn, warmup, budget_ms, clock)):
                 fn()
-            peaks[name] = _peak_and_launch(fn, clock)
+            costs[name] = _peak_and_launch(fn, clock)
             left[name] = _affordable(fn, passes, budget_ms, clock)
         except Exception as error:
             outcomes[name] = failure(error)
     while left:
         for name in list(left):
             try:
-                marks[name].append(_one_pass(candidates[name], clock, peaks[name][1]))
+                marks[name].append(_one_pass(candidates[name], clock, costs[name][1]))
             except Exception as error:
                 outcomes[name] = failure(error)
                 del left[name]
@@ -147,7 +147,7 @@ def compare(
     for name in candidates:
         if name not in outcomes:
             times = [clock.elapsed_ms(*pair) for pair in marks[name]]
-            outcomes[name] = Outcome("ok", "", summarize(times, *peaks[name]))
+            outcomes[name] = Outcome("ok", "", summarize(times, *costs[name]))
     return {name: outcomes[name] for name in candidates}
 
 
@@ -160,15 +160,21 @@ def failure(error: Exception) -> Outcome:
 
 
 def _one_pass(fn: Callable[[], object], clock: Clock, launch_ms: float = 0.0) -> tuple:
-    if isinstance(fn, Prepared):
-        fn.before()
-        fn = fn.timed
+    fn = _made_ready(fn)
     clock.flush_cache()
     if launch_ms:
         clock.hold(min(_LONGEST_HOLD_MS, _HOLD_FACTOR * launch_ms))
     start = clock.record()
     fn()
     return start, clock.record()
+
+
+def _made_ready(fn: Callable[[], object]) -> Callable[[], object]:
+    """What of ``fn`` is timed; what comes before it is done now."""
+    if isinstance(fn, Prepared):
+        fn.before()
+        return fn.timed
+    return fn
 
 
 def _judge(
@@ -187,10 +193,7 @@ def _peak_and_launch(fn: Callable[[], object], clock: Clock) -> tuple[float, flo
     peak = clock.peak_memory_mib()
     took = []
     for _ in range(3):
-        timed = fn
-        if isinstance(fn, Prepared):
-            fn.before()
-            timed = fn.timed
+        timed = _made_ready(fn)
         clock.synchronize()
         began = time.perf_counter()
         timed()

@@ -251,6 +251,7 @@ def expert_forward_kernel(
     tiles = (end + BLOCK_K - 1) // BLOCK_K
     row_q = batch * seq_q + start_q
     row_k = batch * seq_k
+    # written out: constants in a tuple with a name, or in a sum of tuples, are constants no more
     if WARPGROUPS == 2:
         gl.warp_specialize([
             (_attend, (
