@@ -119,7 +119,8 @@ def _launches(frame: pd.DataFrame) -> str:
             # from pass to pass it differs by half
             cells += [row[f"{what}_ms"], f"{row[f'{what}_launch_ms']:.1g}"]
         rows.append(cells)
-    head = ["S", "implementation", "fwd, GPU ms", "to launch", "fwd + bwd, GPU ms", "to launch"]
+    head = ["S", "implementation", "fwd, GPU ms", "to launch, ms"]
+    head += ["fwd + bwd, GPU ms", "to launch, ms"]
     return (
         "\n### What launching takes\n\nA program that launches nothing else waits for the longer "
         "of the two; one that runs ahead of the GPU, as training mostly does, waits for the GPU "
