@@ -13,9 +13,9 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-# scores (batch * seq_q * seq_k) from which computing them takes longer than launching the kernels:
-# descriptors and tuned tiles pay only then
-HEAVY = 2**26
+# scores (batch * seq_q * seq_k) times bytes an element from which computing takes longer than
+# launching the kernels: descriptors and tuned tiles pay only then
+HEAVY = 2**27
 L2_BYTES = 32 << 20  # what a group of batch entries may take: half of an H200's, an A100's 40 MB
 
 
@@ -86,8 +86,13 @@ def place(pid, tiles, batches, group):
 
 def describable(*tensors: Tensor) -> bool:
     """Whether descriptors can read them: last dimension dense, the rest in steps of 16 bytes."""
-    if tensors[0].is_cuda and torch.cuda.get_device_capability(tensors[0].device) < (9, 0):
+    t = tensors[0]
+    if t.is_cuda and torch.cuda.get_device_capability(t.device) < (9, 0):
         # without TMA a descriptor's loads are not pipelined, and their addresses fill registers
+        return False
+    if in_parts(t) and t.shape[-1] > 64:
+        # the parts of such a tile would be kept in registers, and ptxas would wait for every wgmma;
+        # the parts of one read through pointers go to shared memory
         return False
     return all(
         t.stride(-1) == 1
@@ -105,14 +110,14 @@ def tile_arguments(**tensors: Tensor) -> dict[str, Any]:
     """
     BLOCK_D = max(16, triton.next_power_of_2(tensors["q"].shape[-1]))
     q, k = tensors["q"], tensors["k"]
-    heavy = not q.is_cuda or q.shape[0] * q.shape[1] * k.shape[1] >= HEAVY
+    heavy = not q.is_cuda or is_heavy(q, q.shape[0] * q.shape[1] * k.shape[1])
     descriptors = heavy and describable(*tensors.values())
     # two tensors of each batch entry are read by all its programs
     rows = 2 * max(t.shape[1] for t in tensors.values())
     arguments: dict[str, Any] = {
         "DESCRIPTORS": descriptors,
         "BLOCK_D": BLOCK_D,
-        "PRECISION": precision(q),
+        "PRECISION": "bf16x6" if in_parts(q) else precision(q),
         "batches": q.shape[0],
         "group": max(1, L2_BYTES // (rows * BLOCK_D * q.element_size())),
     }
@@ -124,6 +129,11 @@ def tile_arguments(**tensors: Tensor) -> dict[str, Any]:
     return arguments
 
 
+def is_heavy(t: Tensor, scores: int) -> bool:
+    """Whether attention with so many scores in all is worth descriptors and tuned tiles."""
+    return scores * t.element_size() >= HEAVY
+
+
 def precision(t: Tensor) -> str:
     """How ``tl.dot`` multiplies float32: TF32 only where PyTorch may use it too."""
     if torch.get_float32_matmul_precision() != "highest":
@@ -131,3 +141,15 @@ def precision(t: Tensor) -> str:
     # three TF32 products keep float32's accuracy and, from sm_80 on, run on tensor cores
     cores = t.is_cuda and torch.cuda.get_device_capability(t.device) >= (8, 0)
     return "tf32x3" if cores else "ieee"
+
+
+def in_parts(t: Tensor) -> bool:
+    """Whether to multiply float32 as six products of its three bfloat16 parts, on Hopper.
+
+    They are as exact as three of TF32, and take as long; but wgmma takes a tile of bfloat16 as it
+    lies, and one of TF32 only with the summed dimension contiguous: V in P V, and half of the
+    tiles of the backward pass, lie the other way. Wants the tiles of configurations.py.
+    """
+    hopper = t.is_cuda and torch.cuda.get_device_capability(t.device)[0] == 9
+    exact = torch.get_float32_matmul_precision() == "highest"
+    return hopper and exact and t.dtype == torch.float32

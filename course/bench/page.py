@@ -214,5 +214,6 @@ _SECTIONS: dict[str, Callable[[pd.DataFrame, str, Paper], str]] = {
     "tried": kernels.tried,
     "tried_later": kernels.tried_later,
     "tried_readable": kernels.tried_readable,
+    "tried_float32": kernels.tried_float32,
     "experiments": kernels.experiments,
 }

@@ -123,6 +123,15 @@ def tried_readable(frame: pd.DataFrame, source: str, paper: Paper) -> str:
     return _as_it_is("### The readable kernels, one by one", frame, source)
 
 
+def tried_float32(frame: pd.DataFrame, source: str, paper: Paper) -> str:
+    """Attempts at float32, at full rounds of programs, and at cheaper integers.
+
+    PyTorch's time, of its forward or of all its backward pass, is in the last row of each group.
+    """
+    head = "### Float32 in parts, programs of two sizes, and cheaper integers"
+    return _as_it_is(head, frame, source)
+
+
 def experiments(frame: pd.DataFrame, source: str, paper: Paper) -> str:
     """The experiments of notebook 06, as measured."""
     return _as_it_is("## The experiments of notebook 06", frame, source)

@@ -66,6 +66,8 @@ _FORWARD = (
     _attention("float16", 256),
     _attention("bfloat16", 64),
     _attention("tf32", 64),
+    _attention("float32", 64),
+    _attention("float32", 128),
     _attention("float16", 64, _SHORT, causal=False),
     _attention("float16", 16, _SHORT),
     _attention("float16", 256, _SHORT),

@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -70,6 +71,9 @@ def _pretend(arch: int) -> None:
     torch.Tensor.is_cuda = property(lambda self: True)  # type: ignore[assignment]
     torch.cuda.is_available = lambda: True
     torch.cuda.get_device_capability = lambda device=None: capability
+    # for launchers that count programs; nothing compiled depends on it
+    properties: Any = SimpleNamespace(multi_processor_count=132)
+    torch.cuda.get_device_properties = lambda device=None: properties
 
 
 def _every_configuration(self: Autotuner, *args: Any, **kwargs: Any) -> None:

@@ -1,8 +1,8 @@
 # course: instructor
 """Attention at the speed of the best kernels for Hopper, in what the triton wheel brings.
 
-The kernels are in expert_forward.py and expert_backward.py; this is who may use them, the small
-kernels around them, and the autograd function.
+The kernels are in expert_forward.py, expert_backward.py and expert_sums.py; this is who may use
+them, how they are launched, and the autograd function.
 """
 
 import math
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 import triton
-import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from flash_attention.expert_sums import finish_kernel, largest_kernel, prepare_kernel
 from flash_attention.flash_backward import attention_backward
 from flash_attention.flash_forward import FlashAttentionTriton
 from flash_attention.inputs import check_inputs, fold_heads
@@ -62,89 +62,6 @@ def why_not(Q: Tensor, K: Tensor, V: Tensor) -> str:
     return ""
 
 
-@triton.jit
-def _prepare_kernel(
-    o_ptr,  # (rows, D), contiguous
-    do_ptr,  # (rows, D), contiguous
-    l_ptr,  # (rows,)
-    start_s_ptr,  # (rows,): -L / scale, where the scores begin
-    start_dp_ptr,  # (rows,): -rowsum(O dO), where dP begins
-    dq_ptr,  # (rows, D), int32 or float32: cleared
-    largest_ptr,  # (batch, 2): see _largest_kernel
-    units_ptr,  # (rows,): how many units of an integer sum of dQ make 1
-    scale,
-    seq_q,
-    BLOCK_M: tl.constexpr,  # divides seq_q
-    D: tl.constexpr,
-):
-    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    offsets = rows[:, None].to(tl.int64) * D + tl.arange(0, D)[None, :]
-    o = tl.load(o_ptr + offsets).to(tl.float32)
-    do = tl.load(do_ptr + offsets).to(tl.float32)
-    l = tl.load(l_ptr + rows)
-    tl.store(start_dp_ptr + rows, -tl.sum(o * do, 1))
-    tl.store(start_s_ptr + rows, -l / scale)
-    tl.store(dq_ptr + offsets, tl.zeros((BLOCK_M, D), dq_ptr.dtype.element_ty))
-    # a row of dQ is an average of the keys with weights |dP - delta| <= 2 |dO| |V|, so that no sum
-    # of its parts passes 2**30. What is lost is relative to the largest of K and V, attended to or
-    # not. NaN or infinity, also of a square, makes units NaN or 0 and dQ NaN: of all the head where
-    # it is in K or V
-    entry = tl.program_id(0) * BLOCK_M // seq_q
-    largest = tl.load(largest_ptr + 2 * entry + tl.arange(0, 2)).to(tl.float32, bitcast=True)
-    bound = _length(do) * tl.reduce(largest, 0, _product) + l * 0
-    bound = tl.where(bound < 2.0**-97, 2.0**-97, bound)
-    tl.store(units_ptr + rows, 2.0**29 / bound)
-
-
-@triton.jit
-def _product(a, b):
-    return a * b
-
-
-@triton.jit
-def _length(x):
-    # of each row; never less than it is, also where the squares of small numbers vanish
-    return tl.sqrt(tl.sum(x * x, 1) + 2.0**-120)
-
-
-@triton.jit
-def _largest_kernel(
-    k_ptr,  # (batch, seq, D)
-    v_ptr,  # (batch, seq, D)
-    largest_ptr,  # (batch, 2), zero: the bits of max |K| and of max |V|, a row's length
-    stride_k,  # elements from row to row
-    stride_v,
-    seq,
-    BLOCK_M: tl.constexpr,  # divides seq
-    D: tl.constexpr,
-):
-    rows = (tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)
-    cols = tl.arange(0, D)
-    k = tl.load(k_ptr + rows[:, None] * stride_k + cols[None, :]).to(tl.float32)
-    v = tl.load(v_ptr + rows[:, None] * stride_v + cols[None, :]).to(tl.float32)
-    # floats above 0 are ordered as their bits are, and NaN comes last, which no max of floats says
-    k_bits = tl.abs(k).to(tl.int32, bitcast=True)
-    v_bits = tl.abs(_length(v)).to(tl.int32, bitcast=True)
-    entry = tl.program_id(0) * BLOCK_M // seq
-    tl.atomic_max(largest_ptr + 2 * entry, tl.max(tl.max(k_bits, 1), 0))
-    tl.atomic_max(largest_ptr + 2 * entry + 1, tl.max(v_bits, 0))
-
-
-@triton.jit
-def _finish_kernel(
-    sums_ptr,  # (rows, D), int32
-    units_ptr,  # (rows,)
-    dq_ptr,  # (rows, D)
-    scale,
-    BLOCK_M: tl.constexpr,  # divides rows
-    D: tl.constexpr,
-):
-    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    offsets = rows[:, None].to(tl.int64) * D + tl.arange(0, D)[None, :]
-    dq = tl.load(sums_ptr + offsets).to(tl.float32) * scale / tl.load(units_ptr + rows)[:, None]
-    tl.store(dq_ptr + offsets, dq.to(dq_ptr.dtype.element_ty))
-
-
 def _flat(t: Tensor) -> Tensor:
     """(batch * seq, d), copied only where TMA could not read it: cheaper than slower kernels."""
     rows = fold_heads(t)
@@ -183,6 +100,21 @@ def _order(Q: Tensor, K: Tensor) -> dict[str, int]:
     }
 
 
+def _small(order: dict[str, int], causal: bool, processors: int) -> int:
+    """How many programs of each batch entry take 128 queries, when the others take 192.
+
+    Two of 192 queries are three of 128. As few programs as can be are the fastest by themselves,
+    but of a full mask all take the same time, and the last round of them leaves multiprocessors
+    without one: there as many small ones as fill that round. Causal programs end one by one.
+    """
+    tiles = order["seq_q"] // 128
+    pairs = tiles // 3
+    if not causal:
+        rounds = triton.cdiv(order["batches"] * (tiles - pairs), processors)
+        pairs = max(0, tiles - rounds * processors // order["batches"])
+    return tiles - 3 * pairs
+
+
 def expert_forward(
     Q: Float[Tensor, "... q d"],
     K: Float[Tensor, "... k d"],
@@ -198,9 +130,13 @@ def expert_forward(
     L = torch.empty(Q.shape[:-1], dtype=torch.float32, device=Q.device)
     how = how or _FORWARD[d]
     order = _order(Q, K)
-    expert_forward_kernel[(order["batches"] * triton.cdiv(order["seq_q"], 64 * how.WARPGROUPS),)](
+    processors = torch.cuda.get_device_properties(Q.device).multi_processor_count
+    small = _small(order, causal, processors) if how.WARPGROUPS == 3 else 0
+    programs = small + (order["seq_q"] - 128 * small) // (64 * how.WARPGROUPS)
+    expert_forward_kernel[(order["batches"] * programs,)](
         _tile(_flat(Q), 64, d), _tile(_flat(K), how.BLOCK_K, d), _tile(_flat(V), how.BLOCK_K, d),
-        _tile(O.view(-1, d), 64, d), L, **order, scale_log2=math.log2(math.e) / math.sqrt(d),
+        _tile(O.view(-1, d), 64, d), L, **order, small=small,
+        scale_log2=math.log2(math.e) / math.sqrt(d),
         IS_CAUSAL=causal, D=d, **how._asdict(), num_warps=4,
     )  # fmt: skip
     return O, L
@@ -222,7 +158,7 @@ def expert_backward(
 
     d = Q.shape[-1]
     scale = 1 / math.sqrt(d)
-    # _prepare_kernel reads dO without strides
+    # prepare_kernel reads dO without strides
     q, k, v, do = _flat(Q), _flat(K), _flat(V), _flat(dO.contiguous())
     order = _order(Q, K)
     start_s, start_dp, units = torch.empty((3, q.shape[0]), dtype=torch.float32, device=Q.device)
@@ -230,9 +166,9 @@ def expert_backward(
     sums = torch.empty(q.shape, dtype=kind, device=Q.device)
     largest = torch.zeros((order["batches"], 2), dtype=torch.int32, device=Q.device)
     if deterministic:
-        _largest_kernel[(k.shape[0] // 128,)](
+        largest_kernel[(k.shape[0] // 128,)](
             k, v, largest, k.stride(0), v.stride(0), K.shape[-2], 128, d)  # fmt: skip
-    _prepare_kernel[(q.shape[0] // 64,)](
+    prepare_kernel[(q.shape[0] // 64,)](
         O, do, L, start_s, start_dp, sums, largest, units, scale, Q.shape[-2], 64, d)  # fmt: skip
     dK, dV = (torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (K, V))
     expert_backward_kernel[(order["batches"] * order["seq_k"] // 128,)](
@@ -244,7 +180,7 @@ def expert_backward(
     )  # fmt: skip
     dQ = torch.empty(Q.shape, dtype=Q.dtype, device=Q.device)
     if deterministic:
-        _finish_kernel[(q.shape[0] // 64,)](sums, units, dQ, scale, 64, d)
+        finish_kernel[(q.shape[0] // 64,)](sums, units, dQ, scale, 64, d)
     else:
         torch.mul(sums.view(Q.shape), scale, out=dQ)
     return dQ, dK, dV

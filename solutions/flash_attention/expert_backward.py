@@ -4,8 +4,8 @@
 A program owns 128 keys, 64 for each of two warpgroups, and keeps dK and dV in registers; a third
 warpgroup loads. Its part of dQ it adds to memory by TMA reduction: 5 products and 1 exponential a
 score, where a kernel of its own for dQ would make it 7 and 2. In which order the parts come changes
-from run to run, so they are added as integers, whose sum does not depend on it (expert.py has the
-unit); float32 sums would change in the last bits.
+from run to run, so they are added as integers, whose sum does not depend on it (expert_sums.py has
+the unit); float32 sums would change in the last bits.
 Who multiplies dS K depends on the registers: at head dim 64 the third warpgroup has room for it,
 at 128 dK and dV leave it none, and the two take half of it each.
 Structure: J. Shah et al., "FlashAttention-3" (2024), appendix B.

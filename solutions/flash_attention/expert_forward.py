@@ -168,7 +168,7 @@ def _queries(
 @gluon.jit
 def _attend(
     o_desc, l_ptr, q_smem, k_smem, v_smem, q_full, k_full, k_empty, v_full, v_empty, turn,
-    row_q, start_q, seq_q, tiles, scale_log2,
+    row_q, start_q, end_q, tiles, scale_log2,
     PART: gl.constexpr, IS_CAUSAL: gl.constexpr, BLOCK_K: gl.constexpr, D: gl.constexpr,
     STAGES: gl.constexpr, WARPGROUPS: gl.constexpr, LAZY: gl.constexpr, TURNS: gl.constexpr,
 ):
@@ -180,8 +180,8 @@ def _attend(
     if IS_CAUSAL:
         first = gl.maximum(tiles - (start + 64 + BLOCK_K - 1) // BLOCK_K, 0)
     if WARPGROUPS == 3:
-        # 192 queries need not divide their number
-        first = gl.where(start < seq_q, first, tiles)
+        # a small program has no queries for the third
+        first = gl.where(start < end_q, first, tiles)
     if WARPGROUPS == 3 or (IS_CAUSAL and BLOCK_K == 64):
         for i in range(first):
             stage = i % STAGES
@@ -207,6 +207,7 @@ def expert_forward_kernel(
     q_desc, k_desc, v_desc, o_desc,  # of (batch * seq, D)
     l_ptr,  # (batch, seq_q), contiguous: log-sum-exp
     batches, group, seq_q, seq_k,  # multiples of 128
+    small,  # so many programs of each batch entry have 128 queries, the others 64 * WARPGROUPS
     scale_log2,
     IS_CAUSAL: gl.constexpr, D: gl.constexpr, BLOCK_K: gl.constexpr, STAGES: gl.constexpr,
     WARPGROUPS: gl.constexpr,  # of 64 queries each
@@ -238,16 +239,19 @@ def expert_forward_kernel(
         mbarrier.init(v_empty.index(stage), count=WARPGROUPS)
     fence_async_shared()
 
-    tiles_q = (seq_q + BLOCK_Q - 1) // BLOCK_Q
+    tiles_q = small + (seq_q - 128 * small) // BLOCK_Q
     pid = gl.program_id(0)
     head = pid // (group * tiles_q) * group
     size = min(batches - head, group)
     within = pid % (group * tiles_q)
     batch = head + within % size
-    start_q = (tiles_q - 1 - within // size) * BLOCK_Q
+    # the longest first: of causal programs the last, of others the large
+    rank = tiles_q - 1 - within // size
+    start_q = min(rank, small) * 128 + max(rank - small, 0) * BLOCK_Q
+    end_q = start_q + gl.where(rank < small, 128, BLOCK_Q)
     end = seq_k
     if IS_CAUSAL:
-        end = min(seq_k, start_q + BLOCK_Q)
+        end = min(seq_k, end_q)
     tiles = (end + BLOCK_K - 1) // BLOCK_K
     row_q = batch * seq_q + start_q
     row_k = batch * seq_k
@@ -256,11 +260,11 @@ def expert_forward_kernel(
         gl.warp_specialize([
             (_attend, (
                 o_desc, l_ptr, q_smem, k_smem, v_smem, q_full, k_full, k_empty, v_full, v_empty,
-                turn, row_q, start_q, seq_q, tiles, scale_log2,
+                turn, row_q, start_q, end_q, tiles, scale_log2,
                 0, IS_CAUSAL, BLOCK_K, D, STAGES, WARPGROUPS, LAZY, TURNS)),
             (_attend, (
                 o_desc, l_ptr, q_smem, k_smem, v_smem, q_full, k_full, k_empty, v_full, v_empty,
-                turn, row_q, start_q, seq_q, tiles, scale_log2,
+                turn, row_q, start_q, end_q, tiles, scale_log2,
                 1, IS_CAUSAL, BLOCK_K, D, STAGES, WARPGROUPS, LAZY, TURNS)),
             (_load, (
                 q_desc, k_desc, v_desc, q_smem, k_smem, v_smem, q_full, k_full, k_empty, v_full,
@@ -270,15 +274,15 @@ def expert_forward_kernel(
         gl.warp_specialize([
             (_attend, (
                 o_desc, l_ptr, q_smem, k_smem, v_smem, q_full, k_full, k_empty, v_full, v_empty,
-                turn, row_q, start_q, seq_q, tiles, scale_log2,
+                turn, row_q, start_q, end_q, tiles, scale_log2,
                 0, IS_CAUSAL, BLOCK_K, D, STAGES, WARPGROUPS, LAZY, TURNS)),
             (_attend, (
                 o_desc, l_ptr, q_smem, k_smem, v_smem, q_full, k_full, k_empty, v_full, v_empty,
-                turn, row_q, start_q, seq_q, tiles, scale_log2,
+                turn, row_q, start_q, end_q, tiles, scale_log2,
                 1, IS_CAUSAL, BLOCK_K, D, STAGES, WARPGROUPS, LAZY, TURNS)),
             (_attend, (
                 o_desc, l_ptr, q_smem, k_smem, v_smem, q_full, k_full, k_empty, v_full, v_empty,
-                turn, row_q, start_q, seq_q, tiles, scale_log2,
+                turn, row_q, start_q, end_q, tiles, scale_log2,
                 2, IS_CAUSAL, BLOCK_K, D, STAGES, WARPGROUPS, LAZY, TURNS)),
             (_load, (
                 q_desc, k_desc, v_desc, q_smem, k_smem, v_smem, q_full, k_full, k_empty, v_full,

@@ -37,7 +37,7 @@ NONE_SPILLS = {
     ("flash_fwd_kernel", "float16", 64): (75, 90, 100),
     ("flash_fwd_kernel", "bfloat16", 64): (90, 100),
     ("flash_fwd_kernel", "tf32", 64): ALL,
-    ("flash_fwd_kernel", "float32", 64): ALL,
+    ("flash_fwd_kernel", "float32", 64): (75,),
     ("flash_fwd_kernel", "float16", 128): (75, 100),
     ("_dq_kernel", "float16", 16): ALL,
     ("_dq_kernel", "float16", 64): (75, 90, 100),
@@ -56,6 +56,7 @@ ONE_DOES_NOT = {
     ("_attention_tiled_kernel", "float32", 128): ALL,
     ("_attention_multihead_kernel", "float16", 128): ALL,
     ("flash_fwd_kernel", "float16", 64): (80,),
+    ("flash_fwd_kernel", "float32", 64): (100,),
     ("flash_fwd_kernel", "float16", 128): (80, 90),
     ("_dq_kernel", "float16", 64): (80,),
     ("_dq_kernel", "float16", 128): (80,),
@@ -127,6 +128,14 @@ def test_no_product_of_attention_waits_for_the_one_before(rows):
     on_hopper = [row for row in rows if row.kernel in kernels and row.arch == 90]
     assert {row.kernel for row in on_hopper} == set(kernels)
     assert [row.where for row in on_hopper if row.serialised] == []
+
+
+@SLOW
+@pytest.mark.parametrize("head_dim", [64, 128])
+@pytest.mark.parametrize("kernel", ["flash_fwd_kernel", "_dq_kernel", "_dkdv_kernel"])
+def test_long_float32_attention_is_made_by_wgmma(rows, kernel, head_dim):
+    mine = [row for row in rows if (row.kernel, row.dtype, row.arch) == (kernel, "float32", 90)]
+    assert any(row.tensor_cores == "wgmma" for row in mine if row.head_dim == head_dim)
 
 
 @SLOW

@@ -101,6 +101,23 @@ def test_what_its_descriptors_read_is_dense_and_aligned(expert):
         assert flat.stride(0) >= flat.shape[1] and flat.stride(0) % 8 == 0
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 16, 64, 500])
+@MASKS
+def test_programs_of_two_sizes_share_the_queries(expert, batch, causal):
+    processors = 132
+    for tiles in (*range(1, 70), 128, 129):
+        order = {"batches": batch, "seq_q": 128 * tiles}
+        small = expert._small(order, causal, processors)
+        large = (order["seq_q"] - 128 * small) // 192
+        assert 0 <= small <= tiles and 128 * small + 192 * large == order["seq_q"]
+        fewest = tiles - tiles // 3
+        if causal:
+            assert small + large == fewest
+        else:
+            # no round of programs more than the fewest take
+            assert -(-batch * (small + large) // processors) == -(-batch * fewest // processors)
+
+
 _COMPILE = """
 import contextlib, io, json, re, sys
 import torch
@@ -244,9 +261,9 @@ def test_no_integer_sum_overflows(expert, small):
     rows = torch.empty(3, 256, device=Q.device)
     largest = torch.zeros((2, 2), dtype=torch.int32, device=Q.device)
     sums = torch.empty((256, 64), dtype=torch.int32, device=Q.device)
-    expert._largest_kernel[(4,)](K, V, largest, 64, 64, 256, 128, 64)
+    expert.largest_kernel[(4,)](K, V, largest, 64, 64, 256, 128, 64)
     O, L = torch.zeros_like(dO), torch.zeros(2, 128, device=Q.device)
-    expert._prepare_kernel[(4,)](
+    expert.prepare_kernel[(4,)](
         O, dO, L, rows[0], rows[1], sums, largest, rows[2], 0.125, 128, 64, 64
     )
     units = rows[2].double().view(2, 128, 1)
