@@ -85,15 +85,20 @@ def place(pid, tiles, batches, group):
 
 
 def describable(*tensors: Tensor) -> bool:
-    """Whether descriptors can read them: last dimension dense, the rest in steps of 16 bytes."""
+    """Whether descriptors can read them, and are the faster way."""
     t = tensors[0]
     if t.is_cuda and torch.cuda.get_device_capability(t.device) < (9, 0):
         # without TMA a descriptor's loads are not pipelined, and their addresses fill registers
         return False
-    if in_parts(t) and t.shape[-1] > 64:
+    if in_parts(*tensors) and t.shape[-1] > 64:
         # the parts of such a tile would be kept in registers, and ptxas would wait for every wgmma;
         # the parts of one read through pointers go to shared memory
         return False
+    return _dense(*tensors)
+
+
+def _dense(*tensors: Tensor) -> bool:
+    """The last dimension without gaps, and every row at a multiple of 16 bytes."""
     return all(
         t.stride(-1) == 1
         and t.data_ptr() % 16 == 0
@@ -117,7 +122,7 @@ def tile_arguments(**tensors: Tensor) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "DESCRIPTORS": descriptors,
         "BLOCK_D": BLOCK_D,
-        "PRECISION": "bf16x6" if in_parts(q) else precision(q),
+        "PRECISION": "bf16x6" if in_parts(*tensors.values()) else precision(q),
         "batches": q.shape[0],
         "group": max(1, L2_BYTES // (rows * BLOCK_D * q.element_size())),
     }
@@ -143,13 +148,15 @@ def precision(t: Tensor) -> str:
     return "tf32x3" if cores else "ieee"
 
 
-def in_parts(t: Tensor) -> bool:
+def in_parts(*tensors: Tensor) -> bool:
     """Whether to multiply float32 as six products of its three bfloat16 parts, on Hopper.
 
     They are as exact as three of TF32, and take as long; but wgmma takes a tile of bfloat16 as it
     lies, and one of TF32 only with the summed dimension contiguous: V in P V, and half of the
-    tiles of the backward pass, lie the other way. Wants the tiles of configurations.py.
+    tiles of the backward pass, lie the other way. Wants the tiles of configurations.py. Not where
+    a tile is read number by number: of such views Triton 3.6 makes a wrong dV.
     """
+    t = tensors[0]
     hopper = t.is_cuda and torch.cuda.get_device_capability(t.device)[0] == 9
     exact = torch.get_float32_matmul_precision() == "highest"
-    return hopper and exact and t.dtype == torch.float32
+    return hopper and exact and t.dtype == torch.float32 and _dense(*tensors)

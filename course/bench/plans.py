@@ -143,6 +143,7 @@ def _peers() -> tuple[Part, ...]:
     single = cases(
         "attention", heads=8, seq_len=(1024, 4096, 8192), head_dim=(64, 128), dtype="fp32"
     )
+    single += cases("attention", heads=8, seq_len=4096, head_dim=256, dtype="fp32")
     parts.append(Part("attention", single, ("flash_triton", "expert", "sdpa_default", "naive")))
     return tuple(parts)
 
