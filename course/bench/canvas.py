@@ -89,7 +89,8 @@ def label_ends(
 
     Args:
         ends: (name, x, y, style); the y-axis must have its scale already.
-        at_point: beside the point itself; else in a column right of the chart.
+        at_point: beside the point itself; else in a column right of the chart, but for lines that
+            end before the others.
     """
     if not at_point:
         axes.set_xscale("log", base=2)
@@ -99,10 +100,16 @@ def label_ends(
     inches = axes.get_window_extent().height / axes.figure.dpi
     step = 1.25 * _LABEL_PT / 72 / inches
     to_axes = axes.transData + axes.transAxes.inverted()
+    last = max((x for _, x, *_ in ends), default=0.0)
     placed = sorted((to_axes.transform((x, y))[1], name, x, y, style) for name, x, y, style in ends)
-    heights = _spread([height for height, *_ in placed], step)
-    for height, (_, name, x, y, style) in zip(heights, placed, strict=True):
-        column = to_axes.transform((x, y))[0] + 0.03 if at_point else 1.02
+    # a line that ends early is named where it ends: from the column one could not tell which it is
+    early = [end for end in placed if end[2] < last and not at_point]
+    late = [end for end in placed if end not in early]
+    heights = [height for height, *_ in early]
+    heights += _spread([height for height, *_ in late], step)
+    for height, (_, name, x, y, style) in zip(heights, early + late, strict=True):
+        beside = at_point or x < last
+        column = to_axes.transform((x, y))[0] + 0.03 if beside else 1.02
         axes.annotate(
             name,
             (x, y),
