@@ -77,6 +77,8 @@ def check(
         wrong = notebook.check_saved(exercise, solutions)
         if wrong:
             typer.echo(wrong)
+            for place in homework.stubs(exercise):
+                typer.echo(f"  to write: {place}")
             raise typer.Exit(1)
     elif exercise in in_tests:
         if not homework.check_homework(exercise, solutions):

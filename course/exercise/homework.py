@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _MARKER = re.compile(r"""exercise\(\s*["']([\w-]+)["']""")
 _SILENCE = 150.0  # seconds without a finished test
 _SHOWN = 3  # messages
+_STUB = re.compile(r"""["']([\w-]+): (.*)["']\)$""")
 
 
 def test_files() -> dict[str, list[Path]]:
@@ -24,6 +25,18 @@ def test_files() -> dict[str, list[Path]]:
     for path in sorted((ROOT / "tests").glob("test_*.py")):
         for exercise in dict.fromkeys(_MARKER.findall(path.read_text(encoding="utf-8"))):
             found.setdefault(exercise, []).append(path)
+    return found
+
+
+def stubs(exercise: str, tree: Path = ROOT) -> list[str]:
+    """Where an exercise is still to be written: "folder/file.py, line 7: what is missing"."""
+    found = []
+    for path in sorted(tree.glob("*/*.py")):
+        if path.parent.name not in ("course", "tests"):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                stub = _STUB.search(line)
+                if stub and stub[1] == exercise:
+                    found.append(f"{path.relative_to(tree).as_posix()}, line {number}: {stub[2]}")
     return found
 
 
@@ -65,6 +78,9 @@ def _tell(out: "Console", exercise: str, results: Results) -> bool:
         f"[{style}]{exercise} {entry.title}: {entry.state}[/], "
         f"{passed} of {len(results.tests)} tests passed, {entry.earned} of {entry.points} points"
     )
+    if entry.state == "not written yet":
+        for place in stubs(exercise):
+            out.print(escape(f"  to write: {place}"), soft_wrap=True)
     for why, count in entry.unproven.items():
         out.print(escape(f"  {count} unproven here: {why}"))
     if entry.state == "passed" and results.interpreted and compiles(exercise):

@@ -222,6 +222,18 @@ def test_wrong_homework(folder: Path) -> None:
     assert last == "hw1-2 two: failed, 0 of 1 tests passed, 0 of 1 points"
 
 
+def test_homework_that_is_not_written_says_where(folder: Path) -> None:
+    work = folder / "b/work.py"
+    before = work.read_text()
+    work.write_text('def double(x):\n    raise NotImplementedError("hw1-2: twice (as much)")\n')
+    done = course(folder, "check", "hw1-2")
+    work.write_text(before)
+    assert done.returncode == 1
+    first, _, place = done.stdout.splitlines()
+    assert first == "hw1-2 is not written yet (twice (as much))"
+    assert place == "  to write: b/work.py, line 2: twice (as much)"
+
+
 def test_homework_that_ends_python(folder: Path) -> None:
     work = folder / "c/work.py"
     before = work.read_text()
