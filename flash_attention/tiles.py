@@ -16,6 +16,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 # scores (batch * seq_q * seq_k) times bytes an element from which computing takes longer than
 # launching the kernels: descriptors and tuned tiles pay only then
 HEAVY = 2**27
+_INTERPRETED = triton.knobs.runtime.interpret  # a kernel is, or is not, from its definition on
 L2_BYTES = 32 << 20  # what a group of batch entries may take: half of an H200's, an A100's 40 MB
 
 
@@ -85,20 +86,10 @@ def place(pid, tiles, batches, group):
 
 
 def describable(*tensors: Tensor) -> bool:
-    """Whether descriptors can read them, and are the faster way."""
-    t = tensors[0]
-    if t.is_cuda and torch.cuda.get_device_capability(t.device) < (9, 0):
+    """Whether descriptors can read them: last dimension dense, the rest in steps of 16 bytes."""
+    if tensors[0].is_cuda and torch.cuda.get_device_capability(tensors[0].device) < (9, 0):
         # without TMA a descriptor's loads are not pipelined, and their addresses fill registers
         return False
-    if in_parts(*tensors) and t.shape[-1] > 64:
-        # the parts of such a tile would be kept in registers, and ptxas would wait for every wgmma;
-        # the parts of one read through pointers go to shared memory
-        return False
-    return _dense(*tensors)
-
-
-def _dense(*tensors: Tensor) -> bool:
-    """The last dimension without gaps, and every row at a multiple of 16 bytes."""
     return all(
         t.stride(-1) == 1
         and t.data_ptr() % 16 == 0
@@ -113,16 +104,23 @@ def tile_arguments(**tensors: Tensor) -> dict[str, Any]:
     Each tensor, or a descriptor of it, and its strides in elements, under the names kernels give
     them; DESCRIPTORS, BLOCK_D, PRECISION; batches, and group: how many of them fit the L2 cache.
     """
-    BLOCK_D = max(16, triton.next_power_of_2(tensors["q"].shape[-1]))
+    # a copy costs less than to read rows with gaps number by number, again and again
+    tensors = {name: _without_gaps(t) for name, t in tensors.items()}
     q, k = tensors["q"], tensors["k"]
+    BLOCK_D = max(16, triton.next_power_of_2(q.shape[-1]))
     heavy = not q.is_cuda or is_heavy(q, q.shape[0] * q.shape[1] * k.shape[1])
     descriptors = heavy and describable(*tensors.values())
+    parts = in_parts(*tensors.values())
+    if parts and BLOCK_D > 64:
+        # the parts of such a tile would be kept in registers, and ptxas would wait for every wgmma;
+        # the parts of one read through pointers go to shared memory
+        descriptors = False
     # two tensors of each batch entry are read by all its programs
     rows = 2 * max(t.shape[1] for t in tensors.values())
     arguments: dict[str, Any] = {
         "DESCRIPTORS": descriptors,
         "BLOCK_D": BLOCK_D,
-        "PRECISION": "bf16x6" if in_parts(*tensors.values()) else precision(q),
+        "PRECISION": "bf16x6" if parts else precision(q),
         "batches": q.shape[0],
         "group": max(1, L2_BYTES // (rows * BLOCK_D * q.element_size())),
     }
@@ -132,6 +130,10 @@ def tile_arguments(**tensors: Tensor) -> dict[str, Any]:
         arguments[name] = TensorDescriptor(t, shape, steps, [1, 16, BLOCK_D]) if descriptors else t
         arguments |= {f"stride_{name}{dim}": s for dim, s in zip("bnd", steps, strict=True)}
     return arguments
+
+
+def _without_gaps(t: Tensor) -> Tensor:
+    return t.contiguous() if t.is_cuda and t.stride(-1) != 1 else t
 
 
 def is_heavy(t: Tensor, scores: int) -> bool:
@@ -153,10 +155,16 @@ def in_parts(*tensors: Tensor) -> bool:
 
     They are as exact as three of TF32, and take as long; but wgmma takes a tile of bfloat16 as it
     lies, and one of TF32 only with the summed dimension contiguous: V in P V, and half of the
-    tiles of the backward pass, lie the other way. Wants the tiles of configurations.py. Not where
-    a tile is read number by number: of such views Triton 3.6 makes a wrong dV.
+    tiles of the backward pass, lie the other way. Wants the tiles of configurations.py, and rows
+    that are read 16 bytes at a time: others were not checked, and where the last dimension of Q had
+    a stride, dK or dV came out wrong (Triton 3.6 on an H200).
     """
     t = tensors[0]
-    hopper = t.is_cuda and torch.cuda.get_device_capability(t.device)[0] == 9
-    exact = torch.get_float32_matmul_precision() == "highest"
-    return hopper and exact and t.dtype == torch.float32 and _dense(*tensors)
+    if t.dtype != torch.float32 or torch.get_float32_matmul_precision() != "highest":
+        return False
+    hopper = t.is_cuda and not _INTERPRETED and torch.cuda.get_device_capability(t.device)[0] == 9
+    # Triton knows that an address is a multiple of 16 bytes if strides are multiples of 16 numbers
+    return hopper and all(
+        t.data_ptr() % 16 == 0 and t.stride(-1) == 1 and not any(s % 16 for s in t.stride()[:-1])
+        for t in tensors
+    )

@@ -24,6 +24,7 @@ DKDV = "flash_attention.flash_backward_dkdv:backward_dkdv"
 
 MASKS = pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
 DTYPE = pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+HALF_TOO = pytest.mark.parametrize("dtype", [DTYPES["fp32"], DTYPES["fp16"]], ids=["fp32", "fp16"])
 SHORT = pytest.mark.parametrize("dtype", [DTYPES["fp16"], DTYPES["bf16"]], ids=["fp16", "bf16"])
 
 
@@ -158,8 +159,9 @@ def test_dq_16_bit(subject, machine, dtype, causal):
 
 
 @pytest.mark.exercise("hw3-8", points=0)
-def test_dq_strided(subject, machine):
-    (Q, K, V, *rest), exact, own = backward_case(63, 100, machine, False)
+@HALF_TOO
+def test_dq_strided(subject, machine, dtype):
+    (Q, K, V, *rest), exact, own = backward_case(63, 100, machine, False, dtype)
     arguments = (*views(Q, K, V), *rest)
     assert_group({"dQ": subject.call(DQ, *arguments).output}, exact, own, arguments, False)
 
@@ -186,8 +188,9 @@ def test_dkdv_16_bit(subject, machine, dtype, causal):
 
 
 @pytest.mark.exercise("hw3-9", points=0)
-def test_dkdv_strided(subject, machine):
-    (Q, K, V, *rest), exact, own = backward_case(63, 100, machine, False)
+@HALF_TOO
+def test_dkdv_strided(subject, machine, dtype):
+    (Q, K, V, *rest), exact, own = backward_case(63, 100, machine, False, dtype)
     arguments = (*views(Q, K, V), *rest)
     got = dict(zip(("dK", "dV"), subject.call(DKDV, *arguments).outputs, strict=True))
     assert_group(got, exact, own, arguments, False)
@@ -215,7 +218,8 @@ def test_backward_memory_grows_with_n(subject, machine):
 @MASKS
 @DTYPE
 @pytest.mark.parametrize(
-    ("batch", "seq", "d"), [(32, 2048, 64), (128, 1024, 128), (112, 1100, 80), (128, 1024, 256)]
+    ("batch", "seq", "d"),
+    [(32, 2048, 64), (128, 1024, 128), (112, 1100, 80), (56, 1100, 100), (128, 1024, 256)],
 )
 def test_tuned_sizes(subject, machine, batch, seq, d, dtype, causal):
     assert_gradients(subject, APPLY, *inputs((batch,), seq, seq, d, machine, dtype), causal)

@@ -126,7 +126,7 @@ def tried_readable(frame: pd.DataFrame, source: str, paper: Paper) -> str:
 def tried_float32(frame: pd.DataFrame, source: str, paper: Paper) -> str:
     """Attempts at float32, at full rounds of programs, and at cheaper integers.
 
-    PyTorch's time, of its forward or of all its backward pass, is in the last row of each group.
+    PyTorch's time is that of its forward or of all its backward pass, in the same run.
     """
     head = "### Float32 in parts, programs of two sizes, and cheaper integers"
     return _as_it_is(head, frame, source)

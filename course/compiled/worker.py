@@ -71,7 +71,7 @@ def _pretend(arch: int) -> None:
     torch.Tensor.is_cuda = property(lambda self: True)  # type: ignore[assignment]
     torch.cuda.is_available = lambda: True
     torch.cuda.get_device_capability = lambda device=None: capability
-    # for launchers that count programs; nothing compiled depends on it
+    # for launchers that count programs: an H200's
     properties: Any = SimpleNamespace(multi_processor_count=132)
     torch.cuda.get_device_properties = lambda device=None: properties
 
