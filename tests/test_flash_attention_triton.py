@@ -12,6 +12,7 @@ from course.testing.attention import (
     assert_saves_what_it_should,
     condition,
     inputs,
+    large_scores,
     strided_inputs,
     views,
 )
@@ -32,6 +33,12 @@ SHORT = pytest.mark.parametrize("dtype", [DTYPES["fp16"], DTYPES["bf16"]], ids=[
 @pytest.mark.parametrize(("seq_q", "seq_k"), [(128, 128), (64, 256)])
 def test_forward(subject, machine, seq_q, seq_k):
     Q, K, V, _ = inputs((2,), seq_q, seq_k, 32, machine)
+    assert_forward(subject, APPLY, Q, K, V, False)
+
+
+@pytest.mark.exercise("hw3-1", points=0)
+def test_large_scores(subject, machine):
+    Q, K, V, _ = large_scores((1,), 64, 128, 32, machine)
     assert_forward(subject, APPLY, Q, K, V, False)
 
 
@@ -70,6 +77,12 @@ def test_tiles_beyond_the_diagonal_are_never_visited(subject, machine):
         "tiles beyond the diagonal were computed and masked instead of never visited"
     )
     assert_matches("O", out, lambda *a: attention(*a, True), Q, K[:, :256], V[:, :256])
+
+
+@pytest.mark.exercise("hw3-2", points=0)
+def test_large_hidden_scores(subject, machine):
+    Q, K, V, _ = large_scores((1,), 128, 128, 16, machine)
+    assert_forward(subject, APPLY, Q, K, V, True)
 
 
 @pytest.mark.exercise("hw3-3", points=1)
@@ -194,6 +207,12 @@ def test_dkdv_strided(subject, machine, dtype):
     arguments = (*views(Q, K, V), *rest)
     got = dict(zip(("dK", "dV"), subject.call(DKDV, *arguments).outputs, strict=True))
     assert_group(got, exact, own, arguments, False)
+
+
+@pytest.mark.exercise("hw3-9", points=0)
+@MASKS
+def test_gradients_of_large_scores(subject, machine, causal):
+    assert_gradients(subject, APPLY, *large_scores((1,), 64, 64, 16, machine), causal)
 
 
 @pytest.mark.exercise("hw3-9", points=0)

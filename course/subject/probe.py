@@ -40,6 +40,10 @@ def call(
                 result = function(*arguments)
         outputs = result if isinstance(result, (tuple, list)) else (result,)
         reply.outputs = [t for t in outputs if isinstance(t, Tensor)]
+        # a tensor made an attribute of ctx, which is the output's grad_fn, is kept as well
+        for output in reply.outputs:
+            kept = getattr(output.grad_fn, "__dict__", {}).values()
+            saved += [t.detach() for t in kept if isinstance(t, Tensor)]
         reply.saved, reply.kernels, reply.torch_ops = saved, watch.kernels, watch.ops
         reply.peak_bytes = watch.peak
         if grad_output is not None:

@@ -11,6 +11,7 @@ from course.check import assert_matches
 from course.check.case import case
 from course.oracle.attention import attention, attention_gradients, log_sum_exp
 from course.subject import Reply
+from course.testing import mistakes
 from course.testing.inputs import normal, strided
 
 
@@ -40,8 +41,9 @@ def _assert_output(reply: Reply, Q: Tensor, K: Tensor, V: Tensor, causal: bool) 
     words = _inputs_in_words(Q, K, causal)
     if isinstance(O, Tensor) and not O.is_contiguous():
         words += f", an O that is not contiguous (strides {O.stride()})"
-    with case(words):
-        assert_matches("O", O, attention, *_plain(Q, K, V), causal, condition=magnified)
+    q, k, v = _plain(Q, K, V)
+    with case(words), mistakes.named(("O",), [O], lambda: mistakes.outputs(q, k, v, causal)):
+        assert_matches("O", O, attention, q, k, v, causal, condition=magnified)
 
 
 def _inputs_in_words(Q: Tensor, K: Tensor, causal: bool) -> str:
@@ -62,20 +64,46 @@ def assert_gradients(
     """O, dQ, dK and dV are right."""
     Q, K, V = (t.detach().requires_grad_() for t in (Q, K, V))
     reply = subject.call(target, Q, K, V, causal, grad_output=dO, **settings)
-    plain = _plain(Q, K, V)
+    q, k, v = _plain(Q, K, V)
     _assert_output(reply, Q, K, V, causal)
     for name, gradient in zip(("dQ", "dK", "dV"), reply.gradients, strict=True):
         assert gradient is not None, f"{name}: no gradient came back"
+    got = [g for g in reply.gradients if g is not None]
     with case(_inputs_in_words(Q, K, causal)):
-        assert_matches(
-            "dQ dK dV",
-            [g for g in reply.gradients if g is not None],
-            lambda Q, K, V, dO: attention_gradients(Q, K, V, dO, causal),
-            *plain,
-            dO,
-            condition=condition(Q, K, causal),
-        )
+        assert_are_gradients(got, q, k, v, dO, causal, condition(Q, K, causal))
     return reply
+
+
+def assert_are_gradients(
+    got: list[Tensor],
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    dO: Tensor,
+    causal: bool,
+    condition: float,
+    **how: Any,
+) -> None:
+    """dQ, dK and dV are right; a classic mistake is named."""
+    names = ("dQ", "dK", "dV")
+    with mistakes.named(names, got, lambda: mistakes.gradients(Q, K, V, dO, causal)):
+        assert_matches(
+            " ".join(names),
+            got,
+            lambda q, k, v, do: attention_gradients(q, k, v, do, causal),
+            *(Q, K, V, dO),
+            condition=condition,
+            **how,
+        )
+
+
+def large_scores(
+    lead: tuple[int, ...], seq_q: int, seq_k: int, d: int, machine: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Q, K, V, dO with scores of some hundreds, whose exponentials are infinite or 0."""
+    shapes = ((seq_q, 10), (seq_k, 11), (seq_k, 12), (seq_q, 13))
+    Q, K, V, dO = (normal(*lead, n, d, seed=s, device=machine.device) for n, s in shapes)
+    return (12 * Q).requires_grad_(), (12 * K).requires_grad_(), V.requires_grad_(), dO
 
 
 def condition(Q: Tensor, K: Tensor, causal: bool) -> float:
@@ -116,9 +144,20 @@ def assert_saves_what_it_should(
 
 def assert_linear_memory(peaks: dict[int, int], what: str) -> None:
     """Bytes at N, 2N and 4N grow with N, not with its square."""
-    small, middle, large = (peaks[n] for n in sorted(peaks))
+    words = memory_that_grows(peaks, what)
+    assert not words, words
+
+
+def memory_that_grows(peaks: dict[int, int], what: str) -> str:
+    """What is wrong with these bytes at N, 2N and 4N, or ""."""
+    (_, small), (n_middle, middle), (n_large, large) = sorted(peaks.items())
     growth = (large - middle) / max(1, middle - small)
-    assert growth < 2.5, (
+    # what the tiles took at N, a list of tiles joined at the end takes at 4N: a large ratio of
+    # small steps. One byte for each pair of positions is 1/4 of an N x N matrix of float32
+    square = n_large**2 - n_middle**2
+    if growth < 2.5 or large - middle < 0.75 * square:
+        return ""
+    return (
         f"{what}: {small:,} bytes at N, {middle:,} at 2N, {large:,} at 4N: the second step is "
         f"{growth:.1f} times the first (2 is linear, 4 quadratic). Is an N x N tensor made?"
     )
