@@ -10,13 +10,15 @@ from course.testing.attention import memory_that_grows
 from course.testing.inputs import normal
 
 
-def tensors(n: int = 96, d: int = 16) -> list[torch.Tensor]:
-    return [normal(2, n, d, seed=seed) for seed in range(4)]
+def tensors(seq_q: int = 96, seq_k: int = 96, d: int = 16) -> list[torch.Tensor]:
+    lengths = (seq_q, seq_k, seq_k, seq_q)
+    return [normal(2, n, d, seed=seed) for seed, n in enumerate(lengths)]
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_every_mistake_is_recognised_and_no_other(causal):
-    Q, K, V, dO = tensors()
+@pytest.mark.parametrize(("seq_q", "seq_k"), [(96, 96), (70, 96), (96, 70)])
+def test_every_mistake_is_recognised_and_no_other(seq_q, seq_k, causal):
+    Q, K, V, dO = tensors(seq_q, seq_k)
     for names, made in (
         (("O",), lambda: mistakes.outputs(Q, K, V, causal)),
         (("dQ", "dK", "dV"), lambda: mistakes.gradients(Q, K, V, dO, causal)),
