@@ -5,6 +5,7 @@ import torch
 
 from course.check import assert_close_to_exact, assert_matches
 from course.oracle.attention import attention, attention_gradients, log_sum_exp
+from course.testing import mistakes
 from course.testing.attention import (
     assert_forward,
     assert_gradients,
@@ -303,12 +304,21 @@ def backward_case(seq_q, seq_k, machine, causal, dtype=torch.float32):
 
 
 def assert_group(got, exact, own, arguments, causal):
-    """The gradients in ``got``, judged on the scale of all three."""
+    """The gradients in ``got``, judged on the scale of all three; a classic mistake is named."""
+    Q, K, V, _, _, dO, *_ = arguments
     scale = max(t.abs().max().item() for t in exact.values())
-    magnified = condition(arguments[0], arguments[1], causal)
-    for name, t in got.items():
-        eps = torch.finfo(t.dtype).eps
-        assert_close_to_exact(name, t, exact[name], own[name], scale, eps, magnified)
+    magnified = condition(Q, K, causal)
+
+    def made():
+        every = mistakes.gradients(Q, K, V, dO, causal)
+        chosen = [list(exact).index(name) for name in got]
+        return {words: tuple(results[i] for i in chosen) for words, results in every.items()}
+
+    with mistakes.named(tuple(got), list(got.values()), made):
+        for name, t in got.items():
+            eps = torch.finfo(t.dtype).eps
+            d = Q.shape[-1]
+            assert_close_to_exact(name, t, exact[name], own[name], scale, eps, magnified, d)
 
 
 def assert_kernels_compute(reply, subject, target, *arguments):

@@ -1,5 +1,6 @@
 """The one judgement of numbers: an error is bounded by PyTorch's own error on the same inputs."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,6 +15,7 @@ def assert_close_to_exact(
     scale: float,
     eps: float,
     condition: float = 1.0,
+    d: int = 0,
 ) -> None:
     """Fail unless ``got`` is as near to ``exact`` as PyTorch's own result may be.
 
@@ -27,6 +29,7 @@ def assert_close_to_exact(
         condition: how much the computation magnifies rounding: max(1, largest \\|L\\|) in attention
             at float32, because exp makes the rounding of a score an error relative to its size;
             sqrt(n) where n terms are added one after the other; else 1.
+        d: the head dimension, to recognise a factor of sqrt(d); 0 if there is none.
 
     Raises:
         AssertionError: says what is wrong, where first, and the likely reason.
@@ -41,7 +44,7 @@ def assert_close_to_exact(
     limit = 3 * reference + 4 * eps * scale * condition
     wrong = ~(difference <= limit)  # NaN is wrong too
     if wrong.any():
-        raise AssertionError(_explain(name, got, exact, wrong, difference, limit))
+        raise AssertionError(_explain(name, got, exact, wrong, difference, limit, d))
 
 
 def assert_matches(
@@ -66,49 +69,67 @@ def assert_matches(
     assert len(results) == len(exact), f"{name}: expected {len(exact)} tensors, got {len(results)}"
     scale = max((e.abs().max().item() for e in exact if e.numel()), default=0.0)
     eps = torch.finfo(dtype).eps if eps is None else eps
+    d = _head_dimension(inputs)
     for one, g, e, o in zip(names, results, exact, own, strict=True):
-        assert_close_to_exact(one, g, e, o, scale, eps, condition)
+        assert_close_to_exact(one, g, e, o, scale, eps, condition, d)
 
 
 def _tuple(result: object) -> tuple:
     return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 
 
+def _head_dimension(inputs: tuple[object, ...]) -> int:
+    """The last dimension that two inputs share, as Q and K do; 0 if there is none."""
+    last = [t.shape[-1] for t in inputs if isinstance(t, Tensor) and t.ndim > 1]
+    return next((size for size in last if last.count(size) > 1), 0)
+
+
 def _explain(
-    name: str, got: Tensor, exact: Tensor, wrong: Tensor, difference: Tensor, limit: float
+    name: str, got: Tensor, exact: Tensor, wrong: Tensor, difference: Tensor, limit: float, d: int
 ) -> str:
     first = tuple(wrong.nonzero()[0].tolist())
-    share = wrong.double().mean().item()
-    at = f"[{', '.join(map(str, first))}]"
+    # an index reads like one only behind a name of one word
+    at = f"{'' if ' ' in name else name}[{', '.join(map(str, first))}]"
+    error = difference.max().item()
+    largest = "" if math.isnan(error) else f"largest error {error:.1e}, "
     lines = [
-        f"{name} is wrong in {_percent(share)} of its {_elements(got.numel())}; shape "
-        f"{tuple(got.shape)}, first at {name}{at}: got {got[first].item():.6g}, "
-        f"expected {exact[first].item():.6g} (largest error {difference.max().item():.1e}, "
-        f"allowed {limit:.1e})."
+        f"{name} is wrong in {how_many(wrong)}; shape {tuple(got.shape)}, first at {at}: got "
+        f"{got[first].item():.6g}, expected {exact[first].item():.6g} ({largest}allowed "
+        f"{limit:.1e})."
     ]
-    reason = _likely_reason(name, got.double(), exact, wrong)
+    reason = _likely_reason(name, got.double(), exact, wrong, d)
     if reason:
         lines.append(reason)
     return " ".join(lines)
 
 
-def _elements(count: int) -> str:
-    return "1 element" if count == 1 else f"{count} elements"
+def how_many(wrong: Tensor) -> str:
+    """How many of a result's elements are wrong, in words: "3 of its 5 elements"."""
+    count, total = int(wrong.sum()), wrong.numel()
+    if count == total:
+        return "its only element" if total == 1 else f"all of its {total} elements"
+    share = f"{count / total:.1%}"
+    if total <= 100:
+        share = f"{count}"
+    elif share == "100.0%":
+        share = f"all but {total - count}"
+    elif share == "0.0%":
+        share = "less than 0.1%"
+    return f"{share} of its {total} elements"
 
 
-def _percent(share: float) -> str:
-    return "all" if share == 1 else f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
-
-
-def _likely_reason(name: str, got: Tensor, exact: Tensor, wrong: Tensor) -> str:
+def _likely_reason(name: str, got: Tensor, exact: Tensor, wrong: Tensor, d: int) -> str:
     """A first guess for a beginner; silent rather than misleading when nothing fits."""
     if got.isnan().all():
         return (
-            "Every element is NaN: nothing was stored, or one NaN (read beyond a mask, inf - inf) "
-            "reached every element."
+            "Every element is NaN: a kernel stored nothing or read beyond a mask, or a NaN of "
+            "inf - inf, inf / inf, inf * 0 or 0 / 0 reached every element."
         )
     if got.isnan().any():
-        return "Some elements are NaN: never written, or inf - inf, or 0 / 0?"
+        return (
+            "Some elements are NaN: inf - inf, inf / inf, inf * 0 or 0 / 0? Or a kernel that did "
+            "not store them?"
+        )
     if not got.any():
         return (
             f"{name} is zero everywhere: nothing was added to it or stored, or all that was added "
@@ -116,16 +137,31 @@ def _likely_reason(name: str, got: Tensor, exact: Tensor, wrong: Tensor) -> str:
         )
     factor = _common_factor(got, exact)
     if factor:
-        return f"All of it is off by one factor, {factor:.4g}: a missing scale?"
+        return f"All of it is off by one factor, {factor:.4g}{_which_scale(factor, d)}?"
     for dim in range(wrong.ndim - 2, wrong.ndim):
         if dim < 0:
             continue
         flat = wrong.movedim(dim, 0).reshape(wrong.shape[dim], -1).any(1)
         first = int(flat.nonzero()[0])
-        # no tile of the course is smaller than 4
+        # no tile is smaller than 4
         if first >= 4 and flat[first:].all():
-            return f"Everything before index {first} of dimension {dim} is right: a tile's edge?"
+            # tiles are of 4 in a few checks, of 8 and more in most
+            edge = ": a tile's edge?" if first % 8 == 0 or first == 4 else "."
+            return f"Everything before index {first} of dimension {dim} is right{edge}"
     return ""
+
+
+def _which_scale(factor: float, d: int) -> str:
+    if d:
+        for words, scale, guess in (
+            ("1/sqrt(d)", d**-0.5, "one division by sqrt(d) too many"),
+            ("1/d", 1 / d, "two divisions by sqrt(d) too many"),
+            ("sqrt(d)", d**0.5, "a division by sqrt(d) missing"),
+            ("d", d, "two divisions by sqrt(d) missing"),
+        ):
+            if abs(factor - scale) < 1e-3 * scale:
+                return f" = {words} with d = {d}: {guess}"
+    return ": a scale missing, or one too many"
 
 
 def _common_factor(got: Tensor, exact: Tensor) -> float:

@@ -57,7 +57,7 @@ def _state(S: Tensor, V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return m, P.sum(dim=-1, keepdim=True), P @ V
 
 
-@checker("nb04-2")
+@checker("nb04-2", calls={"nb04-1": ["online_step"]})
 def row_tile(rows: Callable) -> str:
     Q, K, V = _random(16, 32, seed=1), _random(96, 32, seed=2), _random(96, 32, seed=3)
     for BLOCK_K in (96, 32, 16):
@@ -106,7 +106,7 @@ def tile_ranges(ranges: Callable) -> str:
     return "full, diagonal and skipped tiles are told apart, whatever the shape of a tile"
 
 
-@checker("nb04-4")
+@checker("nb04-4", calls={"nb04-1": ["online_step"], "nb04-3": ["tile_ranges"]})
 def causal_row_tile(rows: Callable) -> str:
     Q, K, V = (_random(64, 16, seed=seed) for seed in (1, 2, 3))
     for BLOCK_Q, BLOCK_K in ((16, 16), (16, 32), (32, 16)):
@@ -148,10 +148,11 @@ def probabilities(recompute: Callable) -> str:
 
 
 @checker("nb04-6")
-def score_gradient(delta: Callable, gradient: Callable) -> str:
+def score_gradient(delta: Callable | None, gradient: Callable) -> str:
+    """``delta`` is None where nb04-7, which needs only ``gradient``, asks on its behalf."""
     S, V, dO = _random(16, 24, seed=1), _random(24, 8, seed=2), _random(16, 8, seed=3)
     P = torch.softmax(S, dim=-1)
-    D = delta(P @ V, dO)
+    D = delta(P @ V, dO) if delta else (P @ V * dO).sum(-1)
     assert_matches("D", D, lambda O, g: torch.einsum("qd,qd->q", O, g), P @ V, dO)
     for name, part in (("dS", slice(None)), ("dS, for a tile of the keys,", slice(8, 16))):
         assert_matches(
@@ -171,7 +172,7 @@ def _through_softmax(S: Tensor, V: Tensor, dO: Tensor) -> Tensor:
     return torch.autograd.grad((torch.softmax(S, dim=-1) @ V * dO).sum(), S)[0]
 
 
-@checker("nb04-7")
+@checker("nb04-7", calls={"nb04-5": ["probabilities"], "nb04-6": ["delta", "score_gradient"]})
 def backward_tile(tile: Callable) -> str:
     _judge_tiles(tile, False, "")
     _judge_tiles(tile, True, " under the causal mask")
@@ -240,7 +241,7 @@ class _Largest(TorchDispatchMode):
         return result
 
 
-@checker("nb04-8")
+@checker("nb04-8", calls={"nb04-6": ["delta", "score_gradient"], "nb04-7": ["backward_tile"]})
 def tiled_backward(gradients: Callable) -> str:
     seq, block = 96, 16
     Q, K, V, dO = (_random(seq, 8, seed=seed) for seed in range(4))

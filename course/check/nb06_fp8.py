@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from course.check.case import case
+from course.check.close import how_many
 from course.check.rungs import Rung
 from course.device import prepare
 from course.interpreter import proves
@@ -132,7 +133,7 @@ def _judge_output(got: Tensor, q: Tensor, k: Tensor, v: Tensor, is_causal: bool)
     if wrong.any():
         at = tuple(wrong.nonzero()[0].tolist())
         raise AssertionError(
-            f"o is wrong in {wrong.double().mean():.1%} of its elements, first at o{list(at)}: got "
+            f"o is wrong in {how_many(wrong)}, first at o{list(at)}: got "
             f"{got[at]:.4g}, expected {exact[at]:.4g} give or take {allowed[at]:.1g}, which is all "
             f"that rounding the weights to 8 bits explains{_reason(got.double(), exact, allowed)}"
         )

@@ -63,7 +63,7 @@ def place(error: BaseException, exercise: str = "") -> str:
     found = getattr(error, "place", "")
     while True:
         for frame in traceback.extract_tb(error.__traceback__):
-            where = _learners(frame.filename, exercise)
+            where = learners(frame.filename, exercise)
             if where:
                 # an error in a kernel is the cause of one in its launcher, so the last one counts
                 found = f"line {frame.lineno} of {where}: `{frame.line}`"
@@ -80,13 +80,16 @@ def hint(text: str, line: str) -> str:
     return ""
 
 
-def _learners(filename: str, exercise: str) -> str:
+def learners(filename: str, exercise: str = "") -> str:
     """What to call a file or cell that a learner writes in; "" for anybody else's."""
     if _IPYTHON.search(filename):
         return "the cell"
     cell = _OWN_CELL.match(filename)
     if cell:
-        return "the cell" if cell[1] == exercise else cell[1]
+        if cell[1] == exercise:
+            return "the cell"
+        # nobody sees the number of a cell, but few cells have more of a name
+        return cell[1] if cell[1].startswith("code") else f"the cell of {cell[1]}"
     path = Path(filename)
     installed = {"site-packages", "dist-packages"} & set(path.parts)
     if filename.startswith("<") or installed or not path.is_file():

@@ -1,12 +1,16 @@
 """``check("nb01-2", step)``: the cell under every notebook exercise."""
 
+import contextlib
 import importlib
+import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
 
 from course.check.place import hint, place
 
 _CHECKERS: dict[str, Callable[..., str | None]] = {}
+_CALLS: dict[str, Mapping[str, Sequence[str]]] = {}
 _PASSED: dict[str, tuple[object, ...]] = {}
 
 # What 'course release' leaves in place of a solution: "nb00-2: add two vectors".
@@ -21,16 +25,22 @@ class CheckFailed(AssertionError):
         return [str(self)]
 
 
-def checker(exercise: str) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
+def checker(
+    exercise: str, calls: Mapping[str, Sequence[str]] | None = None
+) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
     """Register a function as the check of ``exercise``.
 
     It takes what the learner wrote, raises AssertionError in words when that is wrong, and may
     return a sentence that says what was shown.
+
+    ``calls``: an earlier exercise of the notebook -> the functions of it that this one may call. It
+    is blamed first when both are wrong.
     """
 
     def register(function: Callable[..., str | None]) -> Callable[..., str | None]:
         assert exercise not in _CHECKERS, f"{exercise} is registered twice"
         _CHECKERS[exercise] = function
+        _CALLS[exercise] = calls or {}
         return function
 
     return register
@@ -50,9 +60,38 @@ def check(exercise: str, *objects: object) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise CheckFailed(f"{exercise} {in_words(error, exercise)}") from None
+        words = in_words(error, exercise)
+        raise CheckFailed(f"{_blame(exercise, objects, words)}{exercise} {words}") from None
     _PASSED[exercise] = objects
     print(f"{exercise} passed" + (f": {shown}" if shown else ""))
+
+
+def _blame(exercise: str, objects: tuple[object, ...], words: str) -> str:
+    """A line that names an earlier exercise if what was called of it is wrong itself; else ""."""
+    scope = getattr(objects[0], "__globals__", {}) if objects else {}
+    used = set().union(*(_names(getattr(one, "__code__", None)) for one in objects))
+    for earlier, names in _CALLS.get(exercise, {}).items():
+        # one that is not written yet, or not defined, is named already
+        called = scope.keys() & used & set(names)
+        if not called or f"it needs {earlier} first" in words:
+            continue
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                # 'course check' leaves out what the exercise does not use
+                _CHECKERS[earlier](*(scope.get(name) for name in names))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return f"{earlier}, which {exercise} calls, does not pass: mend it first.\n"
+    return ""
+
+
+def _names(code: CodeType | None) -> set[str]:
+    """The global names that a function uses, in functions inside it too."""
+    if code is None:
+        return set()
+    inner = (_names(one) for one in code.co_consts if isinstance(one, CodeType))
+    return set(code.co_names).union(*inner)
 
 
 def require(exercise: str, *objects: object) -> None:

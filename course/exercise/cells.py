@@ -17,14 +17,16 @@ from types import ModuleType
 from typing import Any
 
 from course import process
+from course.check.place import learners
 from course.check.registry import CheckFailed, in_words
 
+_EXERCISE = re.compile(r"nb\d+-\d+")
 _SOURCE_CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A code cell; ``id`` is "nb02-3" for an exercise, "nb02-3-check" for its check, else ""."""
+    """A code cell; ``id`` is "nb02-3" for an exercise, "nb02-3-check" for its check."""
 
     id: str
     source: str
@@ -81,7 +83,8 @@ def run_cells(cells: list[Cell], exercise: str) -> str:
     definitions, left_out = [], []
     # the first cell finds the course, which is already found
     for at, cell in enumerate(cells[1:first], 2):
-        found, wrong = _definitions(cell.source, f"<code cell {at}>")
+        name = cell.id if _EXERCISE.fullmatch(cell.id) else f"code cell {at}"
+        found, wrong = _definitions(cell.source, f"<{name}>")
         definitions += found
         left_out += wrong
     chosen = [cell for cell in cells if cell.id in (exercise, check)]
@@ -118,7 +121,7 @@ def _definitions(source: str, where: str) -> tuple[list[_Definition], list[str]]
     try:
         body = ast.parse(source).body
     except SyntaxError as error:
-        return [], [f"{where[1:-1]} was left out: {error.msg}, line {error.lineno}"]
+        return [], [f"{learners(where)} was left out: {error.msg}, line {error.lineno}"]
     found = [_Definition(where, one, frozenset(_defined(one))) for one in body]
     return [one for one in found if one.names], []
 
@@ -177,7 +180,7 @@ def _execute(definitions: list[_Definition], namespace: dict[str, Any]) -> list[
         try:
             exec(compile(ast.Module([one.statement], []), one.where, "exec"), namespace)
         except Exception as error:
-            line = f"{one.where[1:-1]}, line {one.statement.lineno}"
+            line = f"{learners(one.where)}, line {one.statement.lineno}"
             failed.append(f"{line}: {type(error).__name__}: {error}")
     return failed
 

@@ -70,7 +70,8 @@ def _tell(out: "Console", exercise: str, results: Results) -> bool:
         # a number broken over two lines cannot be read
         out.print(f"[red]{escape(message)}[/]", soft_wrap=True)
     if len(messages) > _SHOWN:
-        out.print(f"... and {len(messages) - _SHOWN} other messages")
+        more = len(messages) - _SHOWN
+        out.print(f"... and {more} other message{'s' * (more > 1)}")
     entry = next(one for one in score(results) if one.id == exercise)
     passed = sum(test["outcome"] == "passed" for test in results.tests)
     style = "green" if entry.state == "passed" else "bold"

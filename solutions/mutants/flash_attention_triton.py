@@ -203,14 +203,14 @@ MUTANTS = [
         "delta is missing",
         "ds = p * (dp - delta[:, None])",
         "ds = p * dp",
-        "dQ is wrong",
+        "This is what comes out without D",
     ),
     _mutant(
         "hw3-8",
         "no 1 / sqrt(d) at the end",
         "dq * scale, batch",
         "dq, batch",
-        "a missing scale?",
+        "without the division by sqrt(d) in dQ and dK",
     ),
     _mutant(
         "hw3-8",
@@ -259,7 +259,7 @@ MUTANTS = [
         "no 1 / sqrt(d) in dK",
         "dk * scale, batch",
         "dk, batch",
-        "a missing scale?",
+        "without the division by sqrt(d) in dQ and dK",
     ),
     _mutant("hw3-9", "dV is scaled", "dv, batch", "dv * scale, batch", "dV is wrong"),
     _mutant(

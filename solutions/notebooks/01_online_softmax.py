@@ -392,9 +392,9 @@ print("on a transposed view:", (softmax(x) - torch.softmax(x, dim=-1)).abs().max
 # %% [markdown]
 # ## 5. Backward
 #
-# Training needs gradients: given $dy_j = \partial \mathcal{L} / \partial y_j$, what is $dx_i =
-# \partial \mathcal{L} / \partial x_i$? First, how does $y_j = e^{x_j} / s$ with $s = \sum_k
-# e^{x_k}$ depend on $x_i$? By the quotient rule,
+# Training needs gradients of the loss $\phi$: given $dy_j = \partial \phi / \partial y_j$, what is
+# $dx_i = \partial \phi / \partial x_i$? First, how does $y_j = e^{x_j} / s$ with $s = \sum_k
+# e^{x_k}$ depend on $x_i$? By the quotient rule, with $\delta_{ij} = 1$ if $i = j$ and 0 otherwise,
 #
 # $$ \frac{\partial y_j}{\partial x_i}
 # = \frac{\delta_{ij}\, e^{x_j}}{s} - \frac{e^{x_j}\, e^{x_i}}{s^2} = y_j\, (\delta_{ij} - y_i) $$

@@ -161,7 +161,8 @@ check("nb04-1", online_step)
 # $\log \sum_j e^{s_j}$ of its scores. You will soon see what for.
 #
 # **Write** `row_tile(Q, K, V, BLOCK_K)`: `Q: (q, d)`, all of `K, V: (seq_k, d)` → `O: (q, d)` and
-# `L: (q,)`. Use `online_step`. Scores are `Q @ K_tile.T / sqrt(d)`. `BLOCK_K` divides `seq_k`.
+# `L: (q,)`. Use `online_step`. Scores are `Q @ K_tile.T / math.sqrt(Q.shape[-1])`. `BLOCK_K`
+# divides `seq_k`.
 
 
 # %% exercise="nb04-2" points=2
@@ -199,6 +200,11 @@ check("nb04-2", row_tile)
 # <details><summary>L has the wrong shape</summary>
 #
 # `m` and `l` are `(q, 1)`; `squeeze(-1)` drops the last dimension.
+# </details>
+#
+# <details><summary>O is wrong even with a single tile, BLOCK_K = 96</summary>
+#
+# With one tile nothing is rescaled. Look at the scores: are they divided by $\sqrt d$?
 # </details>
 
 # %% [markdown]
@@ -412,9 +418,10 @@ check("nb04-5", probabilities)
 # A softmax over the tile normalises by the tile's own sum. `L` already holds the sum over all keys.
 # </details>
 #
-# <details><summary>Some elements are inf</summary>
+# <details><summary>Some elements are inf or NaN</summary>
 #
-# `exp(S) / exp(L)` overflows long before `exp(S - L)` does, which never exceeds 1.
+# In `exp(S) / exp(L)` both overflow when scores are large, and inf / inf is NaN. `exp(S - L)` never
+# exceeds 1.
 # </details>
 
 # %% [markdown]
@@ -437,8 +444,8 @@ check("nb04-5", probabilities)
 # %% [markdown]
 # ## 5. The backward pass, step by step
 #
-# Let $\phi$ be the number we minimise. Write $dX$ for the gradient $\partial\phi/\partial X$; it
-# has the shape of $X$. We are given $dO$, and want $dQ$, $dK$, $dV$.
+# Let $\phi$ be the loss, the number that training makes small. Write $dX$ for the gradient
+# $\partial\phi/\partial X$; it has the shape of $X$. Given is $dO$; wanted are $dQ$, $dK$, $dV$.
 #
 # **Step 1, through $O = PV$.** Element by element, $O_{ic} = \sum_j P_{ij} V_{jc}$. So $V_{jc}$
 # reaches $\phi$ through column $c$ of every row, and $P_{ij}$ through every column of row $i$:
@@ -454,8 +461,8 @@ check("nb04-5", probabilities)
 #    = \frac{e^{s_j}}{z} - \frac{e^{s_j} e^{s_j}}{z^2} = p_j - p_j p_j \qquad\qquad
 #    j \ne k: \quad \frac{\partial p_j}{\partial s_k} = - \frac{e^{s_j} e^{s_k}}{z^2} = -p_j p_k $$
 #
-# Both in one: $\partial p_j / \partial s_k = p_j (\delta_{jk} - p_k)$, that is
-# $\text{diag}(p) - p p^\top$. Apply it to $dp$:
+# Let $\delta_{jk}$ be 1 if $j = k$, else 0. Then both in one: $\partial p_j / \partial s_k = p_j
+# (\delta_{jk} - p_k)$, that is $\text{diag}(p) - p p^\top$. Apply it to $dp$:
 #
 # $$ ds_k = \sum_j dp_j \, p_j (\delta_{jk} - p_k) = p_k \Big( dp_k - \sum_j p_j\, dp_j \Big) $$
 
@@ -476,9 +483,10 @@ print((torch.diag(p) - torch.outer(p, p) - by_pytorch).abs().max().item())
 # $$ D = \sum_j p_j \sum_c dO_c\, V_{jc} = \sum_c dO_c \underbrace{\sum_j p_j V_{jc}}_{O_c}
 #    = \sum_c dO_c\, O_c $$
 #
-# So $D = \text{rowsum}(dO \circ O)$: two thin matrices we already have, and no key is looked at. It
-# is computed once, before the loops, one number per query like $L$. Each tile of
-# $dS = P \circ (dP - D)$ now stands on its own.
+# So $D = \text{rowsum}(dO \circ O)$, where $\circ$ multiplies element by element (`*` in PyTorch).
+# Both matrices are thin and already there, and no key is looked at. $D$ is computed once, before
+# the loops, one number per query like $L$. Each tile of $dS = P \circ (dP - D)$ now stands on its
+# own.
 
 # %% [markdown]
 # ### nb04-6 D, and the gradient of the scores &nbsp; · &nbsp; 10 min
@@ -630,9 +638,9 @@ def tiled_backward(Q, K, V, O, L, dO, BLOCK: int):
 check("nb04-8", tiled_backward)
 
 # %% [markdown]
-# <details><summary>Only the last tile is right</summary>
+# <details><summary>Only one tile is right: the first of dQ, or the last of dK and dV</summary>
 #
-# `=` where `+=` belongs: every tile *adds* its part to the rows it touches.
+# `=` where `+=` belongs: every tile *adds* its part. In the two corners there is one part only.
 # </details>
 #
 # <details><summary>dQ is right, dK and dV are wrong</summary>
@@ -716,8 +724,8 @@ title = "kept for the backward pass: one head, d = 64, causal"
 memory_chart(pd.DataFrame(rows), "N", "saved", "way", title)
 
 # %% [markdown]
-# **Checkpoint.** The upper line climbs four times per doubling, the lower one twice. You can now
-# say what each of the five saved tensors is for. Can you?
+# **Checkpoint.** With each doubling the upper line grows almost fourfold, the lower one twofold. You
+# can now say what each of the five saved tensors is for. Can you?
 #
 # <details><summary>Answer</summary>
 #
@@ -734,10 +742,12 @@ memory_chart(pd.DataFrame(rows), "N", "saved", "way", title)
 # You have every piece, for one head and lengths that fit. In `flash_attention/flash_pytorch.py` you
 # make it a module that anyone could use (`flash_attention.py` beside it only gathers the names):
 #
-# - **hw2-1**, **hw2-2**: the tiled forward for a batch, then causal (nb04-1 to nb04-4);
+# - **hw2-1**, **hw2-2**: the tiled forward for a batch (the sheet says what that changes), then
+#   causal (nb04-1 to nb04-4);
 # - **hw2-3**: save exactly `Q, K, V, O, L`;
-# - **hw2-4**: `attention_backward_impl` (nb04-5, nb04-6), where plain matrices are enough;
-# - **hw2-5**: any length, 4-D inputs, strides: the last tile is shorter, and nothing may break;
+# - **hw2-4**: `attention_backward_impl` (nb04-5, nb04-6), where whole matrices are enough;
+# - **hw2-5**: any length, 4-D and 16-bit inputs, strides: the last tile is shorter, and nothing may
+#   break;
 # - **hw2-6**: the tiled backward, $O(N)$ memory (nb04-7, nb04-8).
 
 # %% [markdown]

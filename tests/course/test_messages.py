@@ -78,7 +78,7 @@ def test_a_kernel_without_its_decorator(monkeypatch):
     with pytest.raises(TypeError) as raised:
         module.launch(torch.zeros(16))
     assert in_words(raised.value, "nb99-2").splitlines()[1:] == [
-        "  line 11 of nb99-1: `kernel[(1,)](out, size)`",
+        "  line 11 of the cell of nb99-1: `kernel[(1,)](out, size)`",
         "  Is @triton.jit still above the def?",
     ]
 
@@ -94,7 +94,7 @@ def test_a_kernel_without_its_grid(monkeypatch, launched_before):
         module.launch(torch.zeros(16))
     assert in_words(raised.value, "nb99-2").splitlines() == [
         "stopped with TypeError: kernel was called without a grid: write kernel[grid](...)",
-        "  line 11 of nb99-1: `kernel(out, size)`",
+        "  line 11 of the cell of nb99-1: `kernel(out, size)`",
     ]
 
 
@@ -141,7 +141,8 @@ def message(got: torch.Tensor, exact: torch.Tensor) -> str:
 def test_all_nan_is_not_said_to_be_unwritten():
     said = message(torch.full((4,), float("nan")), torch.ones(4))
     assert said.endswith(
-        "nothing was stored, or one NaN (read beyond a mask, inf - inf) reached every element."
+        "a kernel stored nothing or read beyond a mask, or a NaN of inf - inf, inf / inf, inf * 0 "
+        "or 0 / 0 reached every element."
     )
 
 
