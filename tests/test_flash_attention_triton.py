@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from course.check import assert_close_to_exact, assert_matches
+from course.check import assert_close_to_exact, assert_matches, mistakes
 from course.oracle.attention import attention, attention_gradients, log_sum_exp
-from course.testing import mistakes
 from course.testing.attention import (
     assert_forward,
     assert_gradients,

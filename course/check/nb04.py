@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from course.check import mistakes
 from course.check.close import assert_matches
 from course.check.registry import checker
 from course.oracle.attention import attention, attention_gradients, log_sum_exp, scores
@@ -72,15 +73,21 @@ def _judge_row(
     """``causal_from``: Q starts at 0 of the sequence, and ``got`` holds its rows from there on."""
     assert isinstance(got, tuple) and len(got) == 2, "return O and L"
     causal, start = causal_from is not None, causal_from or 0
-    assert_matches(
-        f"O {what}",
-        got[0],
-        lambda q, k, v: attention(q, k, v, causal)[start:],
-        Q,
-        K,
-        V,
-        condition=_condition(log_sum_exp(Q, K, causal)),
-    )
+
+    def made() -> dict[str, tuple[Tensor, ...]]:
+        every = mistakes.outputs(Q, K, V, causal)
+        return {words: (O[start:],) for words, (O,) in every.items()}
+
+    with mistakes.named(("O",), got[0], made):
+        assert_matches(
+            f"O {what}",
+            got[0],
+            lambda q, k, v: attention(q, k, v, causal)[start:],
+            Q,
+            K,
+            V,
+            condition=_condition(log_sum_exp(Q, K, causal)),
+        )
     assert_matches(f"L {what}", got[1], lambda q, k: log_sum_exp(q, k, causal)[start:], Q, K)
 
 
@@ -248,16 +255,18 @@ def tiled_backward(gradients: Callable) -> str:
     O, L = attention(Q, K, V, True), log_sum_exp(Q, K, True)
     with _Largest() as largest:
         got = gradients(Q, K, V, O, L, dO, block)
-    assert_matches(
-        "dQ dK dV",
-        got,
-        lambda q, k, v, g: attention_gradients(q, k, v, g, True),
-        Q,
-        K,
-        V,
-        dO,
-        condition=_condition(L),
-    )
+    names = ("dQ", "dK", "dV")
+    with mistakes.named(names, got, lambda: mistakes.gradients(Q, K, V, dO, True)):
+        assert_matches(
+            " ".join(names),
+            got,
+            lambda q, k, v, g: attention_gradients(q, k, v, g, True),
+            Q,
+            K,
+            V,
+            dO,
+            condition=_condition(L),
+        )
     assert largest.elements < seq * seq, (
         f"the numbers are right, but a tensor of {seq} x {seq} elements was built on the way."
     )

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course.check import assert_matches
+from course.check import assert_matches, mistakes
 from course.check.case import case
 from course.oracle.attention import attention, attention_gradients, log_sum_exp
 from course.subject import Reply
-from course.testing import mistakes
 from course.testing.inputs import normal, strided
 
 

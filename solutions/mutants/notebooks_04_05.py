@@ -43,6 +43,7 @@ MUTANTS = [
         "title": "no final division",
         "old": _FINISH + _CHECKED_AS_2,
         "new": _FINISH.replace("acc / l", "acc") + _CHECKED_AS_2,
+        "says": "This is what comes out without the division by l",
     },
     {
         "exercise": "nb04-2",
@@ -58,6 +59,7 @@ MUTANTS = [
         "old": "        keys = slice(k_start, k_start + BLOCK_K)\n"
         "        S = Q @ K[keys].T / math.sqrt(Q.shape[-1])",
         "new": "        keys = slice(k_start, k_start + BLOCK_K)\n        S = Q @ K[keys].T",
+        "says": "without the division by sqrt(d) in the scores",
     },
     {
         "exercise": "nb04-3",

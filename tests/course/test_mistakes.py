@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from course.testing import mistakes
+from course.check import mistakes
 from course.testing.attention import memory_that_grows
 from course.testing.inputs import normal
 

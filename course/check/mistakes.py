@@ -13,7 +13,7 @@ TILES = (16, 32, 64, 128)  # of keys, in which a learner may have worked
 
 @contextmanager
 def named(
-    names: tuple[str, ...], got: Sequence[Any], made: Callable[[], dict[str, tuple[Tensor, ...]]]
+    names: tuple[str, ...], got: object, made: Callable[[], dict[str, tuple[Tensor, ...]]]
 ) -> Iterator[None]:
     """Add to an AssertionError which mistake gives just what was got, and what of it is right.
 
@@ -24,7 +24,8 @@ def named(
     try:
         yield
     except AssertionError as error:
-        words = _recognised(names, got, made())
+        results = got if isinstance(got, (tuple, list)) else (got,)
+        words = _recognised(names, results, made())
         raise AssertionError(" ".join([str(error), *words])) from None
 
 
