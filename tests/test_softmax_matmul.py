@@ -13,10 +13,11 @@ REFERENCE = "softmax_matmul.softmax_matmul:softmax_mult"
 
 
 def assert_product(subject, x, V, block_1=16, block_2=16, kind="rows far below zero"):
-    out = subject.call(FUSED, x, V, block_1, block_2).output
+    reply = subject.call(FUSED, x, V, block_1, block_2)
     d1, d2, d3 = (*x.shape[1:], V.shape[2])
     with case(f"d1={d1}, d2={d2}, d3={d3}, BLOCK {block_1} x {block_2}, {kind}"):
-        assert_matches("out", out, softmax_matmul, x, V)
+        assert_matches("out", reply.output, softmax_matmul, x, V)
+    return reply
 
 
 def test_the_reference_is_given(subject, machine):
@@ -71,7 +72,12 @@ def test_any_number_of_rows(subject, machine, d1):
 def test_strided_inputs(subject, machine):
     x = strided(hostile_rows(2, 18, 40, machine.device))
     V = strided(normal(2, 40, 20, device=machine.device))
-    assert_product(subject, x, V, kind="x and V views with strides")
+    reply = assert_product(subject, x, V, kind="x and V views with strides")
+    size = reply.output.numel() * reply.output.element_size()
+    assert reply.peak_bytes == size, (
+        f"{reply.peak_bytes} bytes were allocated for views with strides; the output alone, {size} "
+        "bytes, is enough. Are the inputs copied?"
+    )
 
 
 @pytest.mark.exercise("hw1-3", points=0, after="hw1-1")
@@ -80,6 +86,16 @@ def test_16_bit(subject, machine, dtype):
     x = normal(2, 32, 64, dtype=dtype, device=machine.device)
     V = normal(2, 64, 32, dtype=dtype, device=machine.device)
     assert_product(subject, x, V, kind=str(dtype))
+
+
+@pytest.mark.exercise("hw1-3", points=0, after="hw1-1")
+@pytest.mark.parametrize("dtype", [DTYPES["fp16"], DTYPES["bf16"]], ids=["fp16", "bf16"])
+def test_running_values_are_float32(subject, machine, dtype):
+    # one weight of 1, then many that 16 bits would round away or up beside it
+    x = torch.full((1, 16, 2048), -8.5, dtype=dtype, device=machine.device)
+    x[..., 0] = 0.0
+    V = (1 + normal(1, 2048, 16, device=machine.device) / 4).to(dtype)
+    assert_product(subject, x, V, kind=f"{dtype}, one large weight and many small ones")
 
 
 @pytest.mark.exercise("hw1-3", points=0, after="hw1-1")

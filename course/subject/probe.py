@@ -26,6 +26,7 @@ def call(
     if compiled:
         function = _compiled(function)
     tensors = [a for a in arguments if isinstance(a, Tensor)]
+    before = [t.detach().clone() for t in tensors]
     saved: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
@@ -53,6 +54,11 @@ def call(
             reply.backward_kernels, reply.backward_torch_ops = watch.kernels, watch.ops
             reply.backward_peak_bytes = watch.peak
     reply.outputs = [t.detach() for t in reply.outputs]
+    for number, (now, was) in enumerate(zip(tensors, before, strict=True), 1):
+        # equal_nan: some inputs hold NaN where nobody may look
+        assert torch.allclose(now.detach(), was, rtol=0, atol=0, equal_nan=True), (
+            f"input {number} was changed, of shape {tuple(now.shape)}. Is a result stored into it?"
+        )
     return reply
 
 

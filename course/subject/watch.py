@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from course.subject.bounds import Bounds, strict_memory
+
 # Operators that allocate, fill, view, copy or look; anything else is arithmetic.
 # fmt: off
 _NOT_ARITHMETIC = frozenset((
@@ -35,13 +37,14 @@ class Watch(TorchDispatchMode):
         self.live = self.peak = 0
         self._start = 0
         self._inside_kernel = False
+        self.bounds = Bounds()
         self._known = {t.untyped_storage()._cdata for t in inputs}
 
     @contextmanager
     def phase(self, noop: bool) -> Iterator["Watch"]:
         """Watch a piece of work; ``noop`` makes its kernels do nothing."""
         self.ops, self.kernels, self.peak, self._start = [], [], 0, self.live
-        with _patched_launches(self, noop), self:
+        with _patched_launches(self, noop), strict_memory(self.bounds), self:
             yield self
 
     @classmethod
@@ -93,6 +96,7 @@ def _patched_launches(watch: Watch, noop: bool) -> Iterator[None]:
             if noop:
                 return None
             watch._inside_kernel = True
+            watch.bounds.launch((*args, *kwargs.values()))
             try:
                 return original(self, *args, **kwargs)
             finally:

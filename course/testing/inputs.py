@@ -17,9 +17,9 @@ def normal(
 
 
 def hostile_rows(batch: int, rows: int, cols: int, device: str = "cpu") -> Tensor:
-    """Rows far below zero, so that padding with 0 shows; one all equal, one huge."""
+    """Rows far below zero, so that padding with 0 shows; one all at -1000, one huge."""
     x = normal(batch, rows, cols) * 10 - 50
-    x[:, 0] = -50.0
+    x[:, 0] = -1000.0
     if rows > 1:
         x[:, 1, cols // 2] = 1e4
     return x.to(device)

@@ -1,0 +1,75 @@
+"""An interpreted kernel that reads or writes where no tensor lies stops, and is told so.
+
+On a GPU such a read gives whatever lies there, or ends the program; interpreted, it could corrupt
+this process, which then hangs or dies later, somewhere else.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class Bounds:
+    """Where the tensors of the launch lie that is running; empty before the first."""
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int]] = []
+
+    def launch(self, arguments: tuple[Any, ...]) -> None:
+        """Take note of what a kernel was given."""
+        self._ranges = []
+        for argument in arguments:
+            tensor = getattr(argument, "base", argument)  # of a tensor descriptor
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                start = storage.data_ptr()
+                self._ranges.append((start, start + storage.nbytes()))
+
+    def check(self, what: str, ptrs: Any, mask: Any) -> None:
+        """Fail unless all addresses that the mask lets through are in one tensor.
+
+        Raises:
+            AssertionError: inside the kernel, so that triton wraps it in its own errors.
+        """
+        addresses = ptrs.data[_array(mask)]
+        if not addresses.size or not self._ranges:
+            return
+        first, last = int(addresses.min()), int(addresses.max())
+        assert any(start <= first and last < end for start, end in self._ranges), (
+            f"{what} memory that belongs to no tensor of the kernel: is a mask missing or too "
+            "wide, or a stride wrong?"
+        )
+
+
+def _array(mask: Any) -> np.ndarray:
+    # of a descriptor it is an array, else a handle that holds one
+    return (mask if isinstance(mask, np.ndarray) else mask.data).astype(bool)
+
+
+@contextmanager
+def strict_memory(bounds: Bounds) -> Iterator[None]:
+    """Inside it addresses are checked, and what a mask hides is NaN unless ``other=`` is given."""
+    from triton.runtime.interpreter import InterpreterBuilder  # after the interpreter was chosen
+
+    builder: Any = InterpreterBuilder
+    load, store = builder.create_masked_load, builder.create_masked_store
+
+    def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
+        bounds.check("tl.load reads", ptrs, mask)
+        result = load(self, ptrs, mask, other, *rest, **named)
+        if other is None and result.data.dtype.kind == "f":
+            result.data = np.where(_array(mask), result.data, result.data.dtype.type("nan"))
+        return result
+
+    def strict_store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        bounds.check("tl.store writes", ptrs, mask)
+        return store(self, ptrs, value, mask, *rest, **named)
+
+    builder.create_masked_load, builder.create_masked_store = strict_load, strict_store
+    try:
+        yield
+    finally:
+        builder.create_masked_load, builder.create_masked_store = load, store
