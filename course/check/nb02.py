@@ -12,7 +12,7 @@ from course.bench.memory import peak_bytes
 from course.check.case import case
 from course.check.close import assert_matches
 from course.check.counted import assert_counted
-from course.check.fresh import Guarded, surrounded
+from course.check.fresh import Guarded, like_a_gpu, surrounded
 from course.check.registry import checker
 from course.device import prepare
 from course.oracle.softmax import softmax_matmul
@@ -27,13 +27,13 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
 def _rows(d1: int, d2: int) -> Tensor:
     """Far below zero, so that a forgotten maximum or a wrong start shows; one row all equal."""
     x = _random(d1, d2) * 10 - 50
-    x[-1] = -50.0
+    x[-1] = -1000.0
     return x
 
 
 @checker("nb02-1")
 def count(unfused_bytes: Callable, fused_bytes: Callable) -> str:
-    for d1, d2, d3, size in ((4, 8, 2, 4), (16, 3, 5, 2), (2048, 8192, 512, 4)):
+    for d1, d2, d3, size in ((3, 7, 5, 4), (16, 3, 5, 2), (2048, 8192, 512, 4)):
         x, V, result = size * d1 * d2, size * d2 * d3, size * d1 * d3
         arguments = f"({d1}, {d2}, {d3}, {size})"
         two = {
@@ -53,8 +53,9 @@ def count(unfused_bytes: Callable, fused_bytes: Callable) -> str:
 def elementwise(scale_shift_relu_kernel: Kernel) -> str:
     for n, a, b in ((64, 2.0, 0.5), (1, -1.0, 3.0), (63, -0.7, -0.1), (1000, 1.5, 0.2)):
         x, y = surrounded(_random(n)), Guarded(n)
-        scale_shift_relu_kernel[(triton.cdiv(n, 128),)](x, y.tensor, n, a, b, BLOCK=128)
-        with case(f"n={n}, a={a}, b={b}"):
+        with case(f"n={n}, a={a}, b={b}, BLOCK=128"):
+            with like_a_gpu(x=x):
+                scale_shift_relu_kernel[(triton.cdiv(n, 128),)](x, y.tensor, n, a, b, BLOCK=128)
             assert_matches("y", y.tensor, lambda x, a, b: torch.relu(a * x + b), x, a, b)
             y.check("y")
     return "one load and one store for three operations; 2 n elements moved, not 6 n"
@@ -150,14 +151,18 @@ def whole_pass(one_pass: Callable) -> str:
 
 @checker("nb02-6")
 def kernel(fused_kernel: Kernel) -> str:
-    for d1, d2, D3, B1, B2 in ((16, 16, 16, 16, 16), (16, 48, 32, 16, 16), (32, 64, 16, 16, 32)):
+    # one block of columns first, wider than it is high: a forgotten [:, None] does not fit
+    for d1, d2, D3, B1, B2 in ((16, 32, 16, 16, 32), (16, 48, 32, 16, 16), (32, 64, 16, 16, 32)):
         x = _rows(d1, d2)
         x[0, d2 // 2] = 1e4
         x, V, o = surrounded(x), surrounded(_random(d2, D3, seed=1)), Guarded(d1, D3)
+        before = x.clone()
         fused_kernel[(d1 // B1,)](x, V, o.tensor, d2, D3=D3, BLOCK_1=B1, BLOCK_2=B2)
-        with case(f"d1={d1}, d2={d2}, D3={D3}, BLOCK_1={B1}, BLOCK_2={B2}"):
+        columns = "one block of columns" if d2 == B2 else f"{d2 // B2} blocks of columns"
+        with case(f"d1={d1}, d2={d2}, D3={D3}, BLOCK_1={B1}, BLOCK_2={B2}, {columns}"):
+            o.check("o", "is a stride wrong, or a mask missing from tl.store?")
+            assert torch.equal(x, before), "x was changed: is the result stored into it?"
             assert_matches("o", o.tensor, softmax_matmul, x, V)
-            o.check("o")
     return "softmax and matmul in one pass, far from zero and with a huge value too"
 
 

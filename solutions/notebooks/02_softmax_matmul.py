@@ -91,8 +91,8 @@ check("nb02-1", unfused_bytes, fused_bytes)
 
 # %% [markdown]
 # These are the sizes of homework 1, one matrix of its batch. The wider `x` is, the more fusing
-# saves. Where does the ratio go? For large `d1` and `d2` only the `d1 × d2` terms count: **3** of
-# them unfused, **1** fused.
+# saves. Where does the ratio go? If both `d1` and `d2` are large, only the `d1 × d2` terms count:
+# **3** of them unfused, **1** fused. Below only `d2` grows, and the bytes of `V` grow with it.
 
 # %%
 print("   d2   unfused     fused   ratio")
@@ -375,7 +375,7 @@ fusion.tiles()
 #
 # - In Triton `m` and `l` have shape `(BLOCK_1,)`; write `m[:, None]` where they meet a tile.
 # - `tl.max(t, 1)` and `tl.sum(t, 1)` reduce along a row, `tl.dot` multiplies two tiles.
-# - `input_precision="ieee"` keeps `tl.dot` exact; without it a GPU rounds float32 to 10 bits first.
+# - `input_precision="ieee"` keeps `tl.dot` exact; without it a GPU rounds to 11 binary digits.
 # - `float("-inf")` works inside a kernel.
 
 
