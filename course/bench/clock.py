@@ -207,6 +207,8 @@ class FakeClock:
     def elapsed_ms(self, start: FakeEvent, end: FakeEvent) -> float:
         if start.at is None or end.at is None:
             raise RuntimeError("device not ready: synchronize() before reading elapsed_ms()")
+        if start.place > end.place:
+            raise ValueError("elapsed_ms(start, end) got the later of two events as its start")
         self.intervals.append(Interval(start.place, end.place))
         return end.at - start.at
 

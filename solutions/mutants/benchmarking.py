@@ -36,6 +36,22 @@ MUTANTS = [
     {
         "exercise": "hw1-4",
         "file": _SOFTMAX,
+        "title": "the median in the column of the mean",
+        "old": "statistics.fmean(times)",
+        "new": "statistics.median(times)",
+        "says": "The mean of one pass is asked for",
+    },
+    {
+        "exercise": "hw1-4",
+        "file": _SOFTMAX,
+        "title": "start and end the other way round",
+        "old": "clock.elapsed_ms(start, end) for",
+        "new": "clock.elapsed_ms(end, start) for",
+        "says": "got the later of two events as its start",
+    },
+    {
+        "exercise": "hw1-4",
+        "file": _SOFTMAX,
         "title": "the standard deviation in the column of the mean",
         "old": "statistics.fmean(times)",
         "new": "statistics.stdev(times)",
