@@ -19,12 +19,12 @@ class Bounds:
         self._ranges: list[tuple[int, int]] = []
 
     def launch(self, arguments: tuple[Any, ...]) -> None:
-        """Take note of what a kernel was given."""
+        """Take note of what a kernel was given; on a GPU there are no addresses to compare."""
         self._ranges = []
-        for argument in arguments:
-            tensor = getattr(argument, "base", argument)  # of a tensor descriptor
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
+        given = [getattr(one, "base", one) for one in arguments]  # a tensor descriptor has a base
+        tensors = [one for one in given if isinstance(one, torch.Tensor)]
+        if all(t.device.type == "cpu" for t in tensors):
+            for storage in (t.untyped_storage() for t in tensors):
                 start = storage.data_ptr()
                 self._ranges.append((start, start + storage.nbytes()))
 
