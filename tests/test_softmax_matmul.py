@@ -42,6 +42,11 @@ def test_one_kernel_does_all_the_work(subject, machine):
         f"expected one launch of fused_softmax_kernel, saw {reply.kernels}"
     )
     assert not reply.torch_ops, f"PyTorch computed {reply.torch_ops}: that is the kernel's work"
+    if machine.interpreted:
+        assert reply.loads[0] == x.numel(), (
+            f"x has {x.numel()} elements, and {reply.loads[0]} were loaded; one pass loads each "
+            "of them once"
+        )
     idle = subject.call(FUSED, x, V, noop="both").output
     assert not torch.equal(idle, reply.output), "without the kernel the output is the same"
     size = reply.output.numel() * reply.output.element_size()

@@ -4,6 +4,7 @@ On a GPU such a read gives whatever lies there, or ends the program; interpreted
 this process, which then hangs or dies later, somewhere else.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,9 +14,14 @@ import torch
 
 
 class Bounds:
-    """Where the tensors of the launch lie that is running; empty before the first."""
+    """Where the tensors of the launch lie that is running, and how much of each was loaded.
+
+    Attributes:
+        loaded: address of a tensor's storage -> elements loaded from it, in all launches.
+    """
 
     def __init__(self) -> None:
+        self.loaded: Counter[int] = Counter()
         self._ranges: list[tuple[int, int]] = []
 
     def launch(self, arguments: tuple[Any, ...]) -> None:
@@ -28,20 +34,30 @@ class Bounds:
                 start = storage.data_ptr()
                 self._ranges.append((start, start + storage.nbytes()))
 
-    def check(self, what: str, ptrs: Any, mask: Any) -> None:
+    def load(self, ptrs: Any, mask: Any) -> None:
+        """Count the elements, after :meth:`check`."""
+        start, count = self.check("tl.load reads", ptrs, mask)
+        self.loaded[start] += count
+
+    def check(self, what: str, ptrs: Any, mask: Any) -> tuple[int, int]:
         """Fail unless all addresses that the mask lets through are in one tensor.
+
+        Returns:
+            Where its storage starts, and how many addresses there were.
 
         Raises:
             AssertionError: inside the kernel, so that triton wraps it in its own errors.
         """
         addresses = ptrs.data[_array(mask)]
         if not addresses.size or not self._ranges:
-            return
+            return 0, 0
         first, last = int(addresses.min()), int(addresses.max())
-        assert any(start <= first and last < end for start, end in self._ranges), (
+        within = [start for start, end in self._ranges if start <= first and last < end]
+        assert within, (
             f"{what} memory that belongs to no tensor of the kernel: is a mask missing or too "
             "wide, or a stride wrong?"
         )
+        return within[0], addresses.size
 
 
 def _array(mask: Any) -> np.ndarray:
@@ -58,7 +74,7 @@ def strict_memory(bounds: Bounds) -> Iterator[None]:
     load, store = builder.create_masked_load, builder.create_masked_store
 
     def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
-        bounds.check("tl.load reads", ptrs, mask)
+        bounds.load(ptrs, mask)
         result = load(self, ptrs, mask, other, *rest, **named)
         if other is None and result.data.dtype.kind == "f":
             result.data = np.where(_array(mask), result.data, result.data.dtype.type("nan"))

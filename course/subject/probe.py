@@ -47,6 +47,7 @@ def call(
             saved += [t.detach() for t in kept if isinstance(t, Tensor)]
         reply.saved, reply.kernels, reply.torch_ops = saved, watch.kernels, watch.ops
         reply.peak_bytes = watch.peak
+        reply.loads = [watch.bounds.loaded[t.untyped_storage().data_ptr()] for t in tensors]
         if grad_output is not None:
             with watch.phase(noop in ("backward", "both")):
                 _Given.apply(reply.output, grad_output).backward()

@@ -21,7 +21,9 @@ class Reply:
         kernels: names of the Triton kernels launched, in order.
         torch_ops: arithmetic PyTorch did (allocations, views and copies are not listed).
         peak_bytes: the most bytes alive at once, allocated by the call and not freed.
-    The last three again, with ``backward_``, for the backward pass, bytes counted from its start.
+        loads: elements that interpreted kernels loaded of each tensor argument, forward.
+    ``kernels``, ``torch_ops`` and ``peak_bytes`` again, with ``backward_``, for the backward pass,
+    bytes counted from its start.
     """
 
     outputs: list[Tensor] = field(default_factory=list)
@@ -30,6 +32,7 @@ class Reply:
     kernels: list[str] = field(default_factory=list)
     torch_ops: list[str] = field(default_factory=list)
     peak_bytes: int = 0
+    loads: list[int] = field(default_factory=list)
     backward_kernels: list[str] = field(default_factory=list)
     backward_torch_ops: list[str] = field(default_factory=list)
     backward_peak_bytes: int = 0

@@ -33,6 +33,18 @@ MUTANTS = [
     ),
     _mutant(
         "hw1-1",
+        "a pass for the maximum before the others",
+        'm = tl.full((BLOCK_1,), float("-inf"), tl.float32)',
+        'm = tl.full((BLOCK_1,), float("-inf"), tl.float32)\n'
+        "    for start in range(0, d2, BLOCK_2):\n"
+        "        k = start + tl.arange(0, BLOCK_2)\n"
+        "        there = (rows[:, None] < d1) & (k[None, :] < d2)\n"
+        '        x = tl.load(x_rows + k[None, :] * stride_x2, mask=there, other=float("-inf"))\n'
+        "        m = tl.maximum(m, tl.max(x.to(tl.float32), 1))",
+        "one pass loads each",
+    ),
+    _mutant(
+        "hw1-1",
         "x is cleared at the end",
         "    return out\n    ### END",
         "    x.zero_()\n    return out\n    ### END",
