@@ -208,7 +208,8 @@ class FakeClock:
         if start.at is None or end.at is None:
             raise RuntimeError("device not ready: synchronize() before reading elapsed_ms()")
         if start.place > end.place:
-            raise ValueError("elapsed_ms(start, end) got the later of two events as its start")
+            words = "Start and end are swapped: elapsed_ms(start, end) got the later one first"
+            raise ValueError(words)
         self.intervals.append(Interval(start.place, end.place))
         return end.at - start.at
 

@@ -222,7 +222,6 @@ def _why(ms: float) -> str:
         CACHED_MS: "the inputs came from the cache: flush it before every timed pass",
         KERNEL_MS + FLUSH_MS: "the flush is in it: put the first mark after it",
         FLUSH_MS: "only the flush was timed",
-        -KERNEL_MS: "start and end are swapped: elapsed_ms(start, end)",
         0.0: "nothing lies between the two marks",
     }
     reason = likely.get(ms, "more or less than one call lies between the two marks")

@@ -47,7 +47,7 @@ MUTANTS = [
         "title": "start and end the other way round",
         "old": "clock.elapsed_ms(start, end) for",
         "new": "clock.elapsed_ms(end, start) for",
-        "says": "got the later of two events as its start",
+        "says": "Start and end are swapped",
     },
     {
         "exercise": "hw1-4",
