@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from course.check.mistakes import assert_gradients as assert_gradients_match
 from course.oracle.attention import log_sum_exp
 from course.testing.attention import (
-    assert_are_gradients,
     assert_forward,
     assert_gradients,
     assert_saves_what_it_should,
@@ -92,7 +92,7 @@ def test_gradients_from_exact_inputs(subject, machine, causal):
     L = log_sum_exp(Q, K, causal)
     reply = subject.call(BACKWARD, Q, K, V, L, O, dO, 4.0, causal)
     assert len(reply.outputs) == 3, "expected dQ, dK, dV and None"
-    assert_are_gradients(reply.outputs, Q, K, V, dO, causal, L.abs().max().item())
+    assert_gradients_match(reply.outputs, Q, K, V, dO, causal, L.abs().max().item())
 
 
 @pytest.mark.exercise("hw2-4", points=1)

@@ -59,11 +59,8 @@ def like_a_gpu(**fenced: Tensor) -> Iterator[None]:
 
     def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
         for name, tensor in fenced.items():
-            _assert_not_read_beyond(name, tensor, ptrs.data[mask.data.astype(bool)])
-        result = load(self, ptrs, mask, other, *rest, **named)
-        if other is None and result.data.dtype.kind == "f":
-            result.data = np.where(mask.data, result.data, result.data.dtype.type("nan"))
-        return result
+            _assert_not_read_beyond(name, tensor, ptrs.data[array_of(mask)])
+        return hidden_is_nan(load(self, ptrs, mask, other, *rest, **named), mask, other)
 
     def strict_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, *rest: Any) -> Any:
         assert not a.dtype.is_fp32() or "IEEE" in str(input_precision).upper(), (
@@ -78,6 +75,18 @@ def like_a_gpu(**fenced: Tensor) -> Iterator[None]:
         yield
     finally:
         InterpreterBuilder.create_masked_load, InterpreterBuilder.create_dot = load, dot
+
+
+def array_of(mask: Any) -> np.ndarray:
+    """What the interpreter's mask lets through; a descriptor's is an array, others are handles."""
+    return (mask if isinstance(mask, np.ndarray) else mask.data).astype(bool)
+
+
+def hidden_is_nan(result: Any, mask: Any, other: Any) -> Any:
+    """What the interpreter loaded, NaN instead of 0 where it was masked without ``other=``."""
+    if other is None and result.data.dtype.kind == "f":
+        result.data = np.where(array_of(mask), result.data, result.data.dtype.type("nan"))
+    return result
 
 
 def _assert_not_read_beyond(name: str, tensor: Tensor, addresses: np.ndarray) -> None:

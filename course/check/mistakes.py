@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course.check.close import assert_matches
+from course.oracle.attention import attention_gradients
+
 TILES = (16, 32, 64, 128)  # of keys, in which a learner may have worked
 
 
@@ -137,3 +140,22 @@ def gradients(
     if causal:
         made["without the causal mask in the backward pass"] = back(unmasked, unmasked * (dP - D))
     return made
+
+
+def assert_gradients(
+    got: Sequence[Tensor],
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    dO: Tensor,
+    causal: bool,
+    condition: float,
+) -> None:
+    """dQ, dK and dV are right, see :func:`course.check.assert_matches`; a mistake is named."""
+    names = ("dQ", "dK", "dV")
+
+    def exact(q: Tensor, k: Tensor, v: Tensor, do: Tensor) -> tuple[Tensor, ...]:
+        return attention_gradients(q, k, v, do, causal)
+
+    with named(names, got, lambda: gradients(Q, K, V, dO, causal)):
+        assert_matches(" ".join(names), got, exact, Q, K, V, dO, condition=condition)

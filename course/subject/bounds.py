@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
+
+from course.check.fresh import array_of, hidden_is_nan
 
 
 class Bounds:
@@ -48,7 +49,7 @@ class Bounds:
         Raises:
             AssertionError: inside the kernel, so that triton wraps it in its own errors.
         """
-        addresses = ptrs.data[_array(mask)]
+        addresses = ptrs.data[array_of(mask)]
         if not addresses.size or not self._ranges:
             return 0, 0
         first, last = int(addresses.min()), int(addresses.max())
@@ -58,11 +59,6 @@ class Bounds:
             "wide, or a stride wrong?"
         )
         return within[0], addresses.size
-
-
-def _array(mask: Any) -> np.ndarray:
-    # of a descriptor it is an array, else a handle that holds one
-    return (mask if isinstance(mask, np.ndarray) else mask.data).astype(bool)
 
 
 @contextmanager
@@ -75,10 +71,7 @@ def strict_memory(bounds: Bounds) -> Iterator[None]:
 
     def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
         bounds.load(ptrs, mask)
-        result = load(self, ptrs, mask, other, *rest, **named)
-        if other is None and result.data.dtype.kind == "f":
-            result.data = np.where(_array(mask), result.data, result.data.dtype.type("nan"))
-        return result
+        return hidden_is_nan(load(self, ptrs, mask, other, *rest, **named), mask, other)
 
     def strict_store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         bounds.check("tl.store writes", ptrs, mask)

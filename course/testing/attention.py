@@ -9,7 +9,7 @@ from torch import Tensor
 
 from course.check import assert_matches, mistakes
 from course.check.case import case
-from course.oracle.attention import attention, attention_gradients, log_sum_exp
+from course.oracle.attention import attention, log_sum_exp
 from course.subject import Reply
 from course.testing.inputs import normal, strided
 
@@ -69,31 +69,8 @@ def assert_gradients(
         assert gradient is not None, f"{name}: no gradient came back"
     got = [g for g in reply.gradients if g is not None]
     with case(_inputs_in_words(Q, K, causal)):
-        assert_are_gradients(got, q, k, v, dO, causal, condition(Q, K, causal))
+        mistakes.assert_gradients(got, q, k, v, dO, causal, condition(Q, K, causal))
     return reply
-
-
-def assert_are_gradients(
-    got: list[Tensor],
-    Q: Tensor,
-    K: Tensor,
-    V: Tensor,
-    dO: Tensor,
-    causal: bool,
-    condition: float,
-    **how: Any,
-) -> None:
-    """dQ, dK and dV are right; a classic mistake is named."""
-    names = ("dQ", "dK", "dV")
-    with mistakes.named(names, got, lambda: mistakes.gradients(Q, K, V, dO, causal)):
-        assert_matches(
-            " ".join(names),
-            got,
-            lambda q, k, v, do: attention_gradients(q, k, v, do, causal),
-            *(Q, K, V, dO),
-            condition=condition,
-            **how,
-        )
 
 
 def large_scores(
