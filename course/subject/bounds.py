@@ -1,7 +1,8 @@
-"""An interpreted kernel that reads or writes where no tensor lies stops, and is told so.
+"""An interpreted kernel that does what only a GPU would punish stops, and is told so.
 
-On a GPU such a read gives whatever lies there, or ends the program; interpreted, it could corrupt
-this process, which then hangs or dies later, somewhere else.
+Where it reads or writes outside its tensors, a GPU gives whatever lies there, or ends the program;
+interpreted, it could corrupt this process, which then hangs or dies later, somewhere else. Where it
+multiplies float32 without a word about precision, a GPU rounds to TF32.
 """
 
 from collections import Counter
@@ -62,12 +63,14 @@ class Bounds:
 
 
 @contextmanager
-def strict_memory(bounds: Bounds) -> Iterator[None]:
-    """Inside it addresses are checked, and what a mask hides is NaN unless ``other=`` is given."""
+def strict(bounds: Bounds) -> Iterator[None]:
+    """Inside it addresses are checked, what a mask hides is NaN unless ``other=`` is given, and a
+    float32 ``tl.dot`` may use TF32 only where PyTorch may."""
     from triton.runtime.interpreter import InterpreterBuilder  # after the interpreter was chosen
 
     builder: Any = InterpreterBuilder
     load, store = builder.create_masked_load, builder.create_masked_store
+    dot = builder.create_dot
 
     def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
         bounds.load(ptrs, mask)
@@ -77,8 +80,18 @@ def strict_memory(bounds: Bounds) -> Iterator[None]:
         bounds.check("tl.store writes", ptrs, mask)
         return store(self, ptrs, value, mask, *rest, **named)
 
+    def strict_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, *rest: Any) -> Any:
+        rounds = a.dtype.is_fp32() and str(input_precision).upper().endswith(".TF32")
+        assert not rounds or torch.get_float32_matmul_precision() != "highest", (
+            "a tl.dot of float32 was not told its input_precision, or was told tf32. On a GPU it "
+            "would round its inputs to TF32, an error of 1e-3: pass it PRECISION"
+        )
+        return dot(self, a, b, d, input_precision, *rest)
+
     builder.create_masked_load, builder.create_masked_store = strict_load, strict_store
+    builder.create_dot = strict_dot
     try:
         yield
     finally:
         builder.create_masked_load, builder.create_masked_store = load, store
+        builder.create_dot = dot

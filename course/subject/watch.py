@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from course.subject.bounds import Bounds, strict_memory
+from course.subject.bounds import Bounds, strict
 
 # Operators that allocate, fill, view, copy or look; anything else is arithmetic.
 # fmt: off
@@ -44,7 +44,7 @@ class Watch(TorchDispatchMode):
     def phase(self, noop: bool) -> Iterator["Watch"]:
         """Watch a piece of work; ``noop`` makes its kernels do nothing."""
         self.ops, self.kernels, self.peak, self._start = [], [], 0, self.live
-        with _patched_launches(self, noop), strict_memory(self.bounds), self:
+        with _patched_launches(self, noop), strict(self.bounds), self:
             yield self
 
     @classmethod

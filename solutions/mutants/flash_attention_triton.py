@@ -30,6 +30,13 @@ def _mutant(
 MUTANTS = [
     _mutant(
         "hw3-1",
+        "a GPU would round Q and K to TF32",
+        "tl.dot(q_tile, k_tile.T, input_precision=PRECISION)",
+        "tl.dot(q_tile, k_tile.T)",
+        "was not told its input_precision",
+    ),
+    _mutant(
+        "hw3-1",
         "the accumulator is not rescaled",
         "v_tile, acc * rescale[:, None], input",
         "v_tile, acc, input",
@@ -239,6 +246,13 @@ MUTANTS = [
         "load_tile(v, batch, start, stride_vb, stride_vn, stride_vd,",
         "load_tile(v, batch, start, stride_kb, stride_kn, stride_kd,",
         "dQ is wrong",
+    ),
+    _mutant(
+        "hw3-9",
+        "a GPU would round dO and P to TF32",
+        "do_tile, dv, input_precision=PRECISION",
+        "do_tile, dv",
+        "was not told its input_precision",
     ),
     _mutant(
         "hw3-9",

@@ -45,6 +45,13 @@ MUTANTS = [
     ),
     _mutant(
         "hw1-1",
+        "a GPU would round the inputs of the product to TF32",
+        "tl.dot(p.to(V.dtype), V, input_precision=PRECISION)",
+        "tl.dot(p.to(V.dtype), V)",
+        "was not told its input_precision",
+    ),
+    _mutant(
+        "hw1-1",
         "x is cleared at the end",
         "    return out\n    ### END",
         "    x.zero_()\n    return out\n    ### END",
