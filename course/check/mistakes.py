@@ -1,4 +1,4 @@
-"""What attention comes out as with a classic mistake, so that a wrong result can be named."""
+"""What comes out with a classic mistake, so that a wrong result can be named."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from course.check.close import assert_matches
 from course.oracle.attention import attention_gradients
+from course.oracle.softmax import softmax_matmul
 
-TILES = (16, 32, 64, 128)  # of keys, in which a learner may have worked
+TILES = (16, 32, 64, 128)  # of keys or columns, in which a learner may have worked
 
 
 @contextmanager
@@ -82,6 +83,28 @@ def outputs(Q: Tensor, K: Tensor, V: Tensor, causal: bool) -> dict[str, tuple[Te
         made["if the mask hides the earlier keys instead of the later"] = attend(raw / root, below)
     else:
         made["with a causal mask that was not asked for"] = attend(raw / root, ~below)
+    return made | _not_rescaled_at(S, V)
+
+
+def products(x: Tensor, V: Tensor) -> dict[str, tuple[Tensor, ...]]:
+    """softmax(x) V, and what it becomes."""
+    x, V = x.double(), V.double()
+    made = {
+        "": (torch.softmax(x, -1) @ V,),
+        "without the division by l at the end": (torch.exp(x - x.amax(-1, keepdim=True)) @ V,),
+        "if each column of x sums to 1, instead of each row": (torch.softmax(x, -2) @ V,),
+    }
+    return made | _not_rescaled_at(x, V)
+
+
+def assert_product(name: str, got: Tensor, x: Tensor, V: Tensor) -> None:
+    """``got`` is softmax(x) V, see :func:`course.check.assert_matches`; a mistake is named."""
+    with named((name,), got, lambda: products(x, V)):
+        assert_matches(name, got, softmax_matmul, x, V)
+
+
+def _not_rescaled_at(S: Tensor, V: Tensor) -> dict[str, tuple[Tensor, ...]]:
+    made: dict[str, tuple[Tensor, ...]] = {}
     for tile in TILES:
         if tile < S.shape[-1]:
             made |= _not_rescaled(S, V, tile)

@@ -6,16 +6,16 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from course.bench.memory import peak_bytes
+from course.check import mistakes
 from course.check.case import case
 from course.check.close import assert_matches
+from course.check.columns import Columns
 from course.check.counted import assert_counted
 from course.check.fresh import Guarded, like_a_gpu, surrounded
 from course.check.registry import checker
 from course.device import prepare
-from course.oracle.softmax import softmax_matmul
 
 Kernel = Any  # a triton.jit function: launched as kernel[grid](*arguments)
 
@@ -61,37 +61,16 @@ def elementwise(scale_shift_relu_kernel: Kernel) -> str:
     return "one load and one store for three operations; 2 n elements moved, not 6 n"
 
 
-class _Products(TorchDispatchMode):
-    """Notes how many columns the widest product took at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.widest = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # skipping imports torch's compiler: a second of CPU time for nothing
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        matrices = [a for a in args if isinstance(a, Tensor) and a.ndim > 1]
-        if name in ("mm", "bmm", "addmm", "baddbmm") and len(matrices) > 1:
-            self.widest = max(self.widest, matrices[-1].shape[-2])
-        return func(*args, **(kwargs or {}))
-
-
 @checker("nb02-3")
 def blocks(matmul_by_blocks: Callable) -> str:
     for d1, d2, d3, BLOCK in ((12, 48, 7, 16), (5, 16, 3, 16), (12, 40, 7, 16), (3, 9, 4, 1)):
         P, V = _random(d1, d2).softmax(-1), _random(d2, d3, seed=1)
-        watch = _Products()
-        with watch:
+        with Columns(P) as taken:
             got = matmul_by_blocks(P, V, BLOCK)
         with case(f"d2={d2}, BLOCK={BLOCK}"):
             assert_matches("P V", got, torch.matmul, P, V)
-        assert watch.widest <= BLOCK, (
-            f"a product took {watch.widest} columns of P at once; with BLOCK={BLOCK} it may take "
-            f"{BLOCK}"
+        assert taken.widest <= BLOCK, (
+            f"{taken.widest} columns of P were taken at once; with BLOCK={BLOCK} it may be {BLOCK}"
         )
     return "never more than BLOCK columns of P in hand, also where BLOCK does not divide d2"
 
@@ -136,11 +115,17 @@ def whole_pass(one_pass: Callable) -> str:
     for d1, d2, d3, BLOCK in ((3, 16, 4, 16), (3, 64, 4, 16), (5, 1, 4, 16), (4, 63, 3, 16)):
         x, V = _rows(d1, d2), _random(d2, d3, seed=1)
         with case(f"d2={d2}, BLOCK={BLOCK}"):
-            assert_matches("the result", one_pass(x, V, BLOCK), softmax_matmul, x, V)
+            mistakes.assert_product("the result", one_pass(x, V, BLOCK), x, V)
     x, V = _rows(32, 512), _random(512, 4, seed=1)
     x[0, 300] = 1e4
     with case("one huge value"):
-        assert_matches("the result", one_pass(x, V, 32), softmax_matmul, x, V)
+        with Columns(x) as taken:
+            got = one_pass(x, V, 32)
+        mistakes.assert_product("the result", got, x, V)
+    assert taken.again is None, (
+        f"columns {taken.again[0]} to {taken.again[1]} of x were looked at again after others: "
+        "that is a second pass. What has been seen of x is in m, l and acc"
+    )
     alive, whole = peak_bytes(lambda: one_pass(x, V, 32), x, V), x.numel() * x.element_size()
     assert alive < whole, (
         f"too much memory was alive: {alive} bytes at once beside x of {whole} bytes. Was "
@@ -157,12 +142,13 @@ def kernel(fused_kernel: Kernel) -> str:
         x[0, d2 // 2] = 1e4
         x, V, o = surrounded(x), surrounded(_random(d2, D3, seed=1)), Guarded(d1, D3)
         before = x.clone()
-        fused_kernel[(d1 // B1,)](x, V, o.tensor, d2, D3=D3, BLOCK_1=B1, BLOCK_2=B2)
         columns = "one block of columns" if d2 == B2 else f"{d2 // B2} blocks of columns"
         with case(f"d1={d1}, d2={d2}, D3={D3}, BLOCK_1={B1}, BLOCK_2={B2}, {columns}"):
+            with like_a_gpu(x=x, V=V):
+                fused_kernel[(d1 // B1,)](x, V, o.tensor, d2, D3=D3, BLOCK_1=B1, BLOCK_2=B2)
             o.check("o", "is a stride wrong, or a mask missing from tl.store?")
             assert torch.equal(x, before), "x was changed: is the result stored into it?"
-            assert_matches("o", o.tensor, softmax_matmul, x, V)
+            mistakes.assert_product("o", o.tensor, x, V)
     return "softmax and matmul in one pass, far from zero and with a huge value too"
 
 

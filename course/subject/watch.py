@@ -13,7 +13,7 @@ from course.subject.bounds import Bounds, strict
 
 # Operators that allocate, fill, view, copy or look; anything else is arithmetic.
 # fmt: off
-_NOT_ARITHMETIC = frozenset((
+NOT_ARITHMETIC = frozenset((
     "empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "zeros", "new_zeros",
     "zeros_like", "ones", "ones_like", "full", "new_full", "full_like", "fill_", "zero_", "copy_",
     "clone", "_to_copy", "to", "detach", "alias", "view", "_unsafe_view", "_reshape_alias",
@@ -55,7 +55,7 @@ class Watch(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if not self._inside_kernel:
             name = func.overloadpacket.__name__
-            if name not in _NOT_ARITHMETIC:
+            if name not in NOT_ARITHMETIC:
                 self.ops.append(name)
             for tensor in result if isinstance(result, (tuple, list)) else (result,):
                 if isinstance(tensor, Tensor):

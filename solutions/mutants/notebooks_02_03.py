@@ -52,6 +52,16 @@ MUTANTS = [
         "new": "    return P @ V\n",
     },
     {
+        "exercise": "nb02-3",
+        "file": _FUSION,
+        "title": "all products at once, added up",
+        "old": "    for j in range(0, P.shape[1], BLOCK):\n"
+        "        acc += P[:, j : j + BLOCK] @ V[j : j + BLOCK]\n"
+        "    return acc\n",
+        "new": "    return (P[:, :, None] * V).sum(1)\n",
+        "says": "columns of P were taken at once",
+    },
+    {
         "exercise": "nb02-4",
         "file": _FUSION,
         "title": "the sum is rescaled, the accumulator is not",
@@ -88,11 +98,22 @@ MUTANTS = [
         "new": "        pass\n    return torch.softmax(x, dim=-1) @ V\n",
     },
     {
+        "exercise": "nb02-5",
+        "file": _FUSION,
+        "title": "the maximum first, in a pass of its own",
+        "old": '    m = torch.full((x.shape[0], 1), -float("inf"), dtype=x.dtype, device='
+        "x.device)\n    l = torch.zeros_like(m)\n    acc = torch.zeros(x.shape[0], V",
+        "new": "    m = x.amax(-1, keepdim=True)\n"
+        "    l = torch.zeros_like(m)\n    acc = torch.zeros(x.shape[0], V",
+        "says": "that is a second pass",
+    },
+    {
         "exercise": "nb02-6",
         "file": _FUSION,
         "title": "the accumulator is not rescaled",
         "old": 'acc = acc * alpha[:, None] + tl.dot(P, V, input_precision="ieee")',
         "new": 'acc = acc + tl.dot(P, V, input_precision="ieee")',
+        "says": "if acc is not multiplied by exp(m - m_new)",
     },
     {
         "exercise": "nb02-6",
@@ -108,6 +129,7 @@ MUTANTS = [
         "title": "no final division",
         "old": "c3[None, :], acc / l[:, None])",
         "new": "c3[None, :], acc)",
+        "says": "without the division by l at the end",
     },
     {
         "exercise": "nb02-6",

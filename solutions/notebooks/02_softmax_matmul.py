@@ -212,7 +212,7 @@ check("nb02-3", matmul_by_blocks)
 # Count the steps with `range(0, d2, BLOCK)`, not with `d2 // BLOCK`.
 # </details>
 #
-# <details><summary>It complains about how many columns a product took</summary>
+# <details><summary>It complains about how many columns were taken at once</summary>
 #
 # `P @ V` in one go is what we want to avoid. Cut the columns of `P` and the rows of `V`.
 # </details>
@@ -340,6 +340,12 @@ check("nb02-5", one_pass)
 # <details><summary>It says that too much memory was alive</summary>
 #
 # `torch.exp(x - m)` on all of `x` is `P` again. Give `step` a slice.
+# </details>
+#
+# <details><summary>It says that there is a second pass</summary>
+#
+# `x.amax()` before the loop, or in a loop of its own, reads all of `x` once for the maximum. `step`
+# finds the maximum on the way, and corrects what it has so far whenever the maximum grows.
 # </details>
 
 # %% [markdown]

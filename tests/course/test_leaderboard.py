@@ -11,6 +11,7 @@ from course.process import ROOT
 from course.subject import load
 
 MACHINE = device.prepare()
+CLOCK = FakeClock(event_ms=0.25, device=MACHINE.device)
 TINY = {"seq_len": 64, "heads": 2, "head_dim": 16, "peer": "naive", "warmup": 1, "passes": 3}
 
 
@@ -22,7 +23,7 @@ def leaderboard():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_an_entry_is_timed_against_its_peer_and_written_down(leaderboard, tmp_path, dtype):
-    result = leaderboard.entry(FakeClock(event_ms=0.25, device=MACHINE.device), dtype=dtype, **TINY)
+    result = leaderboard.entry(CLOCK, dtype=dtype, **TINY)
     assert result["forward_backward_ms"] == result["peer_ms"] == 0.25
     assert result["speed_against_peer"] == 1.0
     # half of 4 heads S^2 d operations where causal, and 2.5 times as much backward
@@ -44,7 +45,7 @@ def test_a_wrong_entry_gets_no_time(leaderboard, monkeypatch):
 
     monkeypatch.setattr(module.FlashAttentionTriton, "backward", staticmethod(doubled))
     with pytest.raises(RuntimeError, match=r"no time for this entry: it .*dQ"):
-        leaderboard.entry(FakeClock(event_ms=0.25, device=MACHINE.device), dtype=torch.float32, **TINY)
+        leaderboard.entry(CLOCK, dtype=torch.float32, **TINY)
 
 
 def test_without_a_gpu_it_says_what_to_do_instead(leaderboard, monkeypatch, capsys):
