@@ -60,32 +60,41 @@ def submit(
 
 @app.command()
 def check(
-    exercise: Annotated[str, typer.Argument(help="An id such as hw2-1 or nb02-3.")] = "",
+    exercise: Annotated[
+        str, typer.Argument(help="An id such as hw2-1 or nb02-3, or all of hw2 or nb02.")
+    ] = "",
     solutions: Solutions = False,
 ) -> None:
-    """Check one exercise; without an id, list them all."""
+    """Check one exercise, or all of a homework or notebook; without an id, list them all."""
     from course.exercise import homework, notebook
     from course.submit.titles import TITLES
 
     _need_solutions(solutions)
-    in_tests = homework.test_files()
     in_notebooks = notebook.all_exercises(solutions)
-    known = {n: TITLES.get(n, in_notebooks.get(n, "")) for n in (*in_tests, *in_notebooks)}
+    titles = {n: TITLES.get(n, in_notebooks.get(n, "")) for n in homework.test_files()}
+    titles |= {n: TITLES.get(n, title) for n, title in in_notebooks.items()}
     if not exercise:
-        _list(known)
-    elif exercise in in_notebooks:
-        wrong = notebook.check_saved(exercise, solutions)
-        if wrong:
-            typer.echo(wrong)
-            for place in homework.stubs(exercise):
-                typer.echo(f"  to write: {place}")
-            raise typer.Exit(1)
-    elif exercise in in_tests:
-        if not homework.check_homework(exercise, solutions):
-            raise typer.Exit(1)
-    else:
-        _no_such_exercise(exercise, known)
+        _list(titles)
+        return
+    chosen = [n for n in sorted(titles) if exercise in (n, n.split("-")[0])]
+    if not chosen:
+        _no_such_exercise(exercise, titles)
         raise typer.Exit(2)
+    right = []
+    for name in chosen:
+        if name in in_notebooks:
+            wrong = notebook.check_saved(name, solutions)
+            right.append(not wrong)
+            if wrong:
+                typer.echo(wrong)
+                for place in homework.stubs(name):
+                    typer.echo(f"  to write: {place}")
+        else:
+            right.append(homework.check_homework(name, solutions))
+    if len(chosen) > 1:
+        typer.echo(f"{exercise}: {sum(right)} of {len(right)} exercises are right.")
+    if not all(right):
+        raise typer.Exit(1)
 
 
 def _list(titles: dict[str, str]) -> None:
@@ -94,13 +103,10 @@ def _list(titles: dict[str, str]) -> None:
 
 
 def _no_such_exercise(wanted: str, known: dict[str, str]) -> None:
-    """Say what there is instead: in the homework or notebook of that name, or which of them."""
+    """Say what there is instead in the homework or notebook of that name, or which there are."""
     part = wanted.split("-")[0]
-    within = {name: title for name, title in known.items() if name.split("-")[0] == part}
-    if wanted == part and within:
-        typer.echo(f"{part} has these exercises; check one of them:")
-        _list(within)
-    elif within:
+    within = [name for name in known if name.split("-")[0] == part]
+    if within:
         near = difflib.get_close_matches(wanted, within, n=3) or sorted(within)
         typer.echo(f"There is no exercise {wanted!r}. Did you mean {', '.join(near)}?")
     else:
