@@ -1,5 +1,6 @@
-"""Which columns of a matrix PyTorch works on, and whether it comes back to any."""
+"""Which columns of a matrix PyTorch works on, and how often it has to fetch them."""
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -10,25 +11,30 @@ from course.subject.watch import NOT_ARITHMETIC
 
 
 class Columns(TorchDispatchMode):
-    """Inside it, notes the columns of ``matrix`` that each operation takes.
+    """Inside it, notes what each operation takes of ``matrix``, as if a chip held a block of it.
 
     Operations on copies are not seen, but for products: those say themselves how much they add up.
 
     Args:
         matrix: (rows, columns), contiguous.
+        block: how many columns the chip holds: what it has not seen for longer is fetched again.
 
     Attributes:
         widest: how many columns one operation took, at most.
-        again: the first columns, (first, last), taken again after others had been; or None.
     """
 
-    def __init__(self, matrix: Tensor) -> None:
+    def __init__(self, matrix: Tensor, block: int) -> None:
         super().__init__()
         self.widest = 0
-        self.again: tuple[int, int] | None = None
         self._storage, self._width = matrix.untyped_storage()._cdata, matrix.shape[1]
-        self._taken: set[int] = set()
-        self._block: set[int] = set()
+        self._room = matrix.shape[0] * block
+        self._held: OrderedDict[int, None] = OrderedDict()
+        self._fetched = torch.zeros(matrix.numel(), dtype=torch.int64)
+
+    @property
+    def passes(self) -> int:
+        """How often the element that was fetched most often was fetched."""
+        return int(self._fetched.max())
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -47,10 +53,14 @@ class Columns(TorchDispatchMode):
 
     def _take(self, t: Tensor) -> None:
         span = 1 + sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True))
-        places = int(t.storage_offset()) + torch.arange(int(span))
-        block = set((places.as_strided(t.shape, t.stride()) % self._width).flatten().tolist())
-        self.widest = max(self.widest, len(block))
-        if block != self._block and block & self._taken and self.again is None:
-            self.again = min(block), max(block)
-        self._block = block
-        self._taken |= block
+        memory = int(t.storage_offset()) + torch.arange(int(span))
+        places = set(memory.as_strided(t.shape, t.stride()).flatten().tolist())
+        self.widest = max(self.widest, len({place % self._width for place in places}))
+        for place in sorted(places):
+            if place in self._held:
+                self._held.move_to_end(place)
+                continue
+            self._fetched[place] += 1
+            self._held[place] = None
+        while len(self._held) > self._room:
+            self._held.popitem(last=False)

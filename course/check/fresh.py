@@ -1,7 +1,9 @@
 """Memory that shows what a kernel did not write, and what it wrote where it should not."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,8 +42,20 @@ def surrounded(tensor: Tensor, strides: Sequence[int] | None = None) -> Tensor:
     return view.copy_(tensor)
 
 
+@dataclass
+class Loads:
+    """What an interpreted kernel loaded of each fenced tensor, by name; nothing on a GPU.
+
+    ``elements`` counts an element each time it is loaded, ``widest`` is the size of the largest
+    block, masked places included.
+    """
+
+    elements: Counter[str] = field(default_factory=Counter)
+    widest: Counter[str] = field(default_factory=Counter)
+
+
 @contextmanager
-def like_a_gpu(**fenced: Tensor) -> Iterator[None]:
+def like_a_gpu(**fenced: Tensor) -> Iterator[Loads]:
     """Inside it, the interpreter is as strict as a GPU may be; on a GPU nothing changes.
 
     A masked place that was loaded without ``other=`` holds NaN, not 0. A fp32 ``tl.dot`` must ask
@@ -50,8 +64,9 @@ def like_a_gpu(**fenced: Tensor) -> Iterator[None]:
     Raises:
         AssertionError: inside the kernel, so that triton wraps it in its own errors.
     """
+    loads = Loads()
     if not prepare().interpreted:
-        yield
+        yield loads
         return
     from triton.runtime.interpreter import InterpreterBuilder  # after prepare() has chosen it
 
@@ -59,7 +74,10 @@ def like_a_gpu(**fenced: Tensor) -> Iterator[None]:
 
     def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
         for name, tensor in fenced.items():
-            _assert_not_read_beyond(name, tensor, ptrs.data[array_of(mask)])
+            count = _count_inside(name, tensor, ptrs.data[array_of(mask)])
+            loads.elements[name] += count
+            if count:
+                loads.widest[name] = max(loads.widest[name], ptrs.data.size)
         return hidden_is_nan(load(self, ptrs, mask, other, *rest, **named), mask, other)
 
     def strict_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, *rest: Any) -> Any:
@@ -72,7 +90,7 @@ def like_a_gpu(**fenced: Tensor) -> Iterator[None]:
     InterpreterBuilder.create_masked_load = strict_load
     InterpreterBuilder.create_dot = strict_dot
     try:
-        yield
+        yield loads
     finally:
         InterpreterBuilder.create_masked_load, InterpreterBuilder.create_dot = load, dot
 
@@ -89,15 +107,22 @@ def hidden_is_nan(result: Any, mask: Any, other: Any) -> Any:
     return result
 
 
-def _assert_not_read_beyond(name: str, tensor: Tensor, addresses: np.ndarray) -> None:
-    """``tensor`` is one-dimensional and contiguous; its fence reaches ``_ZONE`` to either side."""
+def _count_inside(name: str, tensor: Tensor, addresses: np.ndarray) -> int:
+    """How many addresses are in ``tensor``; none may be in its fence, ``_ZONE`` to either side."""
     places = (addresses.astype(np.int64) - tensor.data_ptr()) // tensor.element_size()
-    n = tensor.numel()
-    beside = places[((places >= -_ZONE) & (places < 0)) | ((places >= n) & (places < n + _ZONE))]
-    assert not beside.size, (
-        f"{name}[{beside[0]}] was read, but {name} has {n} element{'s' * (n > 1)}. On a GPU that "
-        "is somebody else's memory: which mask is missing from tl.load?"
-    )
+    end = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    near = places[(places >= -_ZONE) & (places < end + _ZONE)]
+    beside = near[(near < 0) | (near >= end)]
+    if beside.size:
+        n, first = tensor.numel(), int(beside[0])
+        what = f"{name}[{first}] was read, but {name} has {n} element{'s' * (n > 1)}"
+        if tensor.ndim > 1:
+            side = "before the start" if first < 0 else "beyond the end"
+            what = f"memory {side} of {name} was read"
+        raise AssertionError(
+            f"{what}. On a GPU that is somebody else's memory: which mask is missing from tl.load?"
+        )
+    return near.size
 
 
 class Guarded:

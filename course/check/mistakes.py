@@ -97,6 +97,30 @@ def products(x: Tensor, V: Tensor) -> dict[str, tuple[Tensor, ...]]:
     return made | _not_rescaled_at(x, V)
 
 
+def softmaxes(x: Tensor, tiles: tuple[int, ...] = TILES) -> dict[str, tuple[Tensor, ...]]:
+    """softmax(x) over the last dimension, and what it becomes."""
+    x = x.double()
+    e = torch.exp(x - x.amax(-1, keepdim=True))
+    l = e.sum(-1, keepdim=True)
+    made = {
+        "": (e / l,),
+        "without the division by the sum": (e,),
+        "if each column sums to 1, instead of each row": (torch.softmax(x, -2),),
+        "if the maximum is subtracted in the sum only": (torch.exp(x) / l,),
+        "if the maximum is subtracted in the numerator only": (e / torch.exp(x).sum(-1, True),),
+    }
+    words = "if l is not multiplied by exp(m - m_new) when the maximum grows"
+    for tile in tiles:
+        if tile < x.shape[-1]:
+            blocks = x.split(tile, -1)
+            highest = torch.cat([b.amax(-1, keepdim=True) for b in blocks], -1).cummax(-1).values
+            plain = sum(
+                torch.exp(b - highest[..., i : i + 1]).sum(-1, True) for i, b in enumerate(blocks)
+            )
+            made[f"{words} (blocks of {tile})"] = (e / plain,)
+    return made
+
+
 def assert_product(name: str, got: Tensor, x: Tensor, V: Tensor) -> None:
     """``got`` is softmax(x) V, see :func:`course.check.assert_matches`; a mistake is named."""
     with named((name,), got, lambda: products(x, V)):

@@ -103,8 +103,9 @@ def require(exercise: str, *objects: object) -> None:
     passed = _PASSED.get(exercise, ())
     if len(passed) != len(objects) or any(a is not b for a, b in zip(passed, objects, strict=True)):
         raise CheckFailed(
-            f"This cell runs your kernel of {exercise}, unguarded. Run its check first: it has not "
-            "passed since you last ran the kernel's cell."
+            f"This cell runs your kernel of {exercise} where nothing would stop it from writing "
+            "outside its tensors. Run its check first: it has not passed since you last ran the "
+            "kernel's cell."
         )
 
 

@@ -198,5 +198,5 @@ def bandwidth() -> Figure:
     ax.set_xlabel("row length")
     ax.set_ylabel("GB/s, one read, one write")
     ax.set_title(where, fontsize=9, color=GREY)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return done(figure)

@@ -105,7 +105,7 @@ MUTANTS = [
         "x.device)\n    l = torch.zeros_like(m)\n    acc = torch.zeros(x.shape[0], V",
         "new": "    m = x.amax(-1, keepdim=True)\n"
         "    l = torch.zeros_like(m)\n    acc = torch.zeros(x.shape[0], V",
-        "says": "that is a second pass",
+        "says": "x was read in 2 passes",
     },
     {
         "exercise": "nb02-6",

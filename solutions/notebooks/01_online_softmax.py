@@ -79,7 +79,7 @@ check("nb01-1", safe_softmax)
 # so that `(rows, 1)` broadcasts against `(rows, n)`.
 # </details>
 #
-# <details><summary>Some elements are NaN</summary>
+# <details><summary>Some elements are NaN, or far too large</summary>
 #
 # Both exponentials need the shift, the one in the sum and the one above the line.
 # </details>
@@ -151,9 +151,11 @@ check("nb01-2", step)
 # `l` is still relative to the old maximum. By which factor must it shrink when the maximum grows?
 # </details>
 #
-# <details><summary>l is inf or far too large</summary>
+# <details><summary>l is NaN, inf or far too large</summary>
 #
-# The sign in the exponent: old minus new is never positive, so the factor is never above 1.
+# The sign in the exponent: old minus new is never positive, so the factor is never above 1. The
+# other way round the first block gives $0 \cdot e^{\infty}$, which is NaN. And the block's own
+# terms are relative to the *new* maximum.
 # </details>
 
 # %% [markdown]
@@ -283,7 +285,8 @@ for order in ([0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]):
 # <details><summary>Answer</summary>
 #
 # $(-\infty, 0)$: merging it changes nothing. So a masked place can hold $-\infty$: it is beaten by
-# any maximum, and $e^{-\infty} = 0$ adds nothing to the sum.
+# any maximum, and $e^{-\infty} = 0$ adds nothing to the sum. One side must have seen something,
+# though: two empty parts give $-\infty - (-\infty)$, which is NaN. Here no block is empty.
 # </details>
 
 # %% [markdown]
@@ -358,13 +361,14 @@ check("nb01-5", softmax_kernel)
 # and `l`?
 # </details>
 #
-# <details><summary>fp16 results are coarse</summary>
+# <details><summary>It says how often each element of x was read</summary>
 #
-# Sums of fp16 numbers round at every step. Convert right after `tl.load`.
+# A loop for the maximum, one for the sum and one for the result are the three passes of nb01-1.
+# Update `m` and `l` together, in one loop.
 # </details>
 
 # %% [markdown]
-# The launcher, and a comparison on rows that are hard: large, negative, of odd length.
+# The launcher, and a comparison on rows that are hard: far from 0, and no multiple of `BLOCK` long.
 
 
 # %%
@@ -579,7 +583,8 @@ else:
 # %% [markdown]
 # Is that fast? A softmax does little arithmetic, so it waits for memory: it is **memory-bound**.
 # The fair question is which share of the memory's speed it reaches. Count the bytes it must move,
-# and divide by the time. How often does each version read and write the whole matrix?
+# and divide by the time. How often does each version read and write the whole matrix? In PyTorch,
+# maximum, difference, exponential, sum and quotient are five operations, and each goes to memory:
 
 # %%
 pictures.traffic()
@@ -622,8 +627,11 @@ check("nb01-8", bytes_moved, gb_per_s)
 # %% [markdown]
 # One convention to know: published numbers count the *least* traffic, one read and one write,
 # whatever the kernel really does. So a kernel that reads twice looks slower, as it should. A plain
-# copy is the ceiling. Here is what was measured. "16 x 16" is the same kernel with tiles that
-# small: correct, and less than half as fast.
+# copy is the ceiling. Here is what was measured, with the finished package `online_softmax`, whose
+# programs take several rows: "16 x 16" means 16 rows, 16 columns at a time, which is correct and
+# wastes about half of the speed or more. "1 x 4096" takes one row in blocks of 4096: at 1024
+# columns three quarters of a block are masked, and at 8192 the second read of a row finds it in the
+# cache.
 
 # %%
 pictures.bandwidth()

@@ -342,7 +342,7 @@ check("nb02-5", one_pass)
 # `torch.exp(x - m)` on all of `x` is `P` again. Give `step` a slice.
 # </details>
 #
-# <details><summary>It says that there is a second pass</summary>
+# <details><summary>It says that x was read in two passes</summary>
 #
 # `x.amax()` before the loop, or in a loop of its own, reads all of `x` once for the maximum. `step`
 # finds the maximum on the way, and corrects what it has so far whenever the maximum grows.
