@@ -1,5 +1,6 @@
 """Memory that shows what a kernel did not write, and what it wrote where it should not."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from course.device import prepare
 
 _ZONE = 8192  # elements on either side: more than one program of an exercise can overrun
 _SENTINEL = -12345.0
+STORE_ADVICE = "is a mask of tl.store missing or too wide, or an address wrong?"
 
 
 class nan_memory(TorchFunctionMode):
@@ -43,56 +45,75 @@ def surrounded(tensor: Tensor, strides: Sequence[int] | None = None) -> Tensor:
 
 
 @dataclass
-class Loads:
-    """What an interpreted kernel loaded of each fenced tensor, by name; nothing on a GPU.
+class Traffic:
+    """What an interpreted kernel did with each fenced tensor, by name; nothing on a GPU.
 
-    ``elements`` counts an element each time it is loaded, ``widest`` is the size of the largest
-    block, masked places included.
+    ``loaded`` and ``stored`` count an element each time, ``widest`` is the size of the largest
+    block that was loaded, masked places included; ``products`` are calls of ``tl.dot``.
     """
 
-    elements: Counter[str] = field(default_factory=Counter)
+    loaded: Counter[str] = field(default_factory=Counter)
+    stored: Counter[str] = field(default_factory=Counter)
     widest: Counter[str] = field(default_factory=Counter)
+    products: int = 0
 
 
 @contextmanager
-def like_a_gpu(**fenced: Tensor) -> Iterator[Loads]:
+def like_a_gpu(
+    hidden: float = math.nan, **fenced: "Tensor | tuple[Guarded, str]"
+) -> Iterator[Traffic]:
     """Inside it, the interpreter is as strict as a GPU may be; on a GPU nothing changes.
 
-    A masked place that was loaded without ``other=`` holds NaN, not 0. A fp32 ``tl.dot`` must ask
-    for "ieee". No element beside the ``fenced`` tensors, made by :func:`surrounded`, may be read.
+    A masked place that was loaded without ``other=`` holds ``hidden``, not 0. A fp32 ``tl.dot``
+    must ask for "ieee". No element beside a ``fenced`` tensor made by :func:`surrounded` may be
+    read, none beside a :class:`Guarded` output, given with advice for that case, written.
 
     Raises:
         AssertionError: inside the kernel, so that triton wraps it in its own errors.
     """
-    loads = Loads()
+    traffic = Traffic()
     if not prepare().interpreted:
-        yield loads
+        yield traffic
         return
     from triton.runtime.interpreter import InterpreterBuilder  # after prepare() has chosen it
 
-    load, dot = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_dot
+    builder: Any = InterpreterBuilder
+    load, store = builder.create_masked_load, builder.create_masked_store
+    dot = builder.create_dot
+    inputs = {name: one for name, one in fenced.items() if isinstance(one, Tensor)}
+    outputs = {name: one for name, one in fenced.items() if not isinstance(one, Tensor)}
 
     def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
-        for name, tensor in fenced.items():
+        for name, tensor in inputs.items():
             count = _count_inside(name, tensor, ptrs.data[array_of(mask)])
-            loads.elements[name] += count
+            traffic.loaded[name] += count
             if count:
-                loads.widest[name] = max(loads.widest[name], ptrs.data.size)
-        return hidden_is_nan(load(self, ptrs, mask, other, *rest, **named), mask, other)
+                traffic.widest[name] = max(traffic.widest[name], ptrs.data.size)
+        result = load(self, ptrs, mask, other, *rest, **named)
+        return with_hidden(result, mask, other, hidden)
+
+    def strict_store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        for name, (output, advice) in outputs.items():
+            count, beside, after = _places(output.tensor, ptrs.data[array_of(mask)])
+            assert not beside, _beside(name, beside, after, advice)
+            traffic.stored[name] += count
+        return store(self, ptrs, value, mask, *rest, **named)
 
     def strict_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, *rest: Any) -> Any:
         assert not a.dtype.is_fp32() or "IEEE" in str(input_precision).upper(), (
             'tl.dot was not asked for input_precision="ieee". The interpreter computes the same '
             "either way; a GPU would round fp32 inputs to TF32"
         )
+        traffic.products += 1
         return dot(self, a, b, d, input_precision, *rest)
 
-    InterpreterBuilder.create_masked_load = strict_load
-    InterpreterBuilder.create_dot = strict_dot
+    builder.create_masked_load, builder.create_masked_store = strict_load, strict_store
+    builder.create_dot = strict_dot
     try:
-        yield loads
+        yield traffic
     finally:
-        InterpreterBuilder.create_masked_load, InterpreterBuilder.create_dot = load, dot
+        builder.create_masked_load, builder.create_masked_store = load, store
+        builder.create_dot = dot
 
 
 def array_of(mask: Any) -> np.ndarray:
@@ -100,29 +121,46 @@ def array_of(mask: Any) -> np.ndarray:
     return (mask if isinstance(mask, np.ndarray) else mask.data).astype(bool)
 
 
-def hidden_is_nan(result: Any, mask: Any, other: Any) -> Any:
-    """What the interpreter loaded, NaN instead of 0 where it was masked without ``other=``."""
+def with_hidden(result: Any, mask: Any, other: Any, hidden: float = math.nan) -> Any:
+    """What the interpreter loaded; ``hidden``, not 0, where a mask hid it and no ``other=`` is."""
     if other is None and result.data.dtype.kind == "f":
-        result.data = np.where(array_of(mask), result.data, result.data.dtype.type("nan"))
+        result.data = np.where(array_of(mask), result.data, result.data.dtype.type(hidden))
     return result
+
+
+def _places(tensor: Tensor, addresses: np.ndarray) -> tuple[int, int, bool]:
+    """How many addresses are in ``tensor``, how many in its fence, and whether behind its end."""
+    places = (addresses.astype(np.int64) - tensor.data_ptr()) // tensor.element_size()
+    end = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    near = places[(places >= -_ZONE) & (places < end + _ZONE)]
+    inside = int(((near >= 0) & (near < end)).sum())
+    return inside, near.size - inside, bool((near >= end).any())
 
 
 def _count_inside(name: str, tensor: Tensor, addresses: np.ndarray) -> int:
     """How many addresses are in ``tensor``; none may be in its fence, ``_ZONE`` to either side."""
-    places = (addresses.astype(np.int64) - tensor.data_ptr()) // tensor.element_size()
-    end = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    near = places[(places >= -_ZONE) & (places < end + _ZONE)]
-    beside = near[(near < 0) | (near >= end)]
-    if beside.size:
-        n, first = tensor.numel(), int(beside[0])
-        what = f"{name}[{first}] was read, but {name} has {n} element{'s' * (n > 1)}"
-        if tensor.ndim > 1:
-            side = "before the start" if first < 0 else "beyond the end"
-            what = f"memory {side} of {name} was read"
+    count, beside, after = _places(tensor, addresses)
+    if beside:
+        n = tensor.numel()
+        what = f"memory {'beyond the end' if after else 'before the start'} of {name} was read"
+        if tensor.ndim == 1:
+            places = (addresses.astype(np.int64) - tensor.data_ptr()) // tensor.element_size()
+            first = places[(places < 0) | (places >= n)][0]
+            what = f"{name}[{first}] was read, but {name} has {n} element{'s' * (n > 1)}"
         raise AssertionError(
-            f"{what}. On a GPU that is somebody else's memory: which mask is missing from tl.load?"
+            f"{what}. On a GPU that is somebody else's memory: is a mask of tl.load missing or too "
+            "wide, or an address wrong?"
         )
-    return near.size
+    return count
+
+
+def _beside(name: str, count: int, after: bool, advice: str) -> str:
+    elements = "1 element" if count == 1 else f"{count} elements"
+    side = "beyond the end" if after else "before the start"
+    return (
+        f"{elements} {side} of {name} {'was' if count == 1 else 'were'} written. On a GPU that is "
+        f"somebody else's memory: {advice}"
+    )
 
 
 class Guarded:
@@ -137,7 +175,7 @@ class Guarded:
         )
         self.tensor = self._memory[_ZONE:-_ZONE].view(shape).fill_(float("nan"))
 
-    def check(self, name: str, advice: str = "which mask is missing from tl.store?") -> None:
+    def check(self, name: str, advice: str = STORE_ADVICE) -> None:
         """Fail when anything outside the tensor was written.
 
         Raises:
@@ -146,10 +184,4 @@ class Guarded:
         sentinel = torch.tensor(_SENTINEL, dtype=self._memory.dtype).item()
         before = int((self._memory[:_ZONE] != sentinel).sum())
         after = int((self._memory[-_ZONE:] != sentinel).sum())
-        count = before + after
-        elements = "1 element" if count == 1 else f"{count} elements"
-        side = "beyond the end" if after else "before the start"
-        assert not count, (
-            f"{elements} {side} of {name} {'was' if count == 1 else 'were'} written. On a GPU that "
-            f"is somebody else's memory: {advice}"
-        )
+        assert not before + after, _beside(name, before + after, bool(after), advice)

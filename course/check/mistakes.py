@@ -102,7 +102,7 @@ def softmaxes(x: Tensor, tiles: tuple[int, ...] = TILES) -> dict[str, tuple[Tens
     x = x.double()
     e = torch.exp(x - x.amax(-1, keepdim=True))
     l = e.sum(-1, keepdim=True)
-    made = {
+    made: dict[str, tuple[Tensor, ...]] = {
         "": (e / l,),
         "without the division by the sum": (e,),
         "if each column sums to 1, instead of each row": (torch.softmax(x, -2),),

@@ -2,27 +2,26 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from course.bench.clock import FakeClock, Launch
 from course.bench.memory import peak_bytes
 from course.check import mistakes
 from course.check.case import case
 from course.check.close import assert_matches
 from course.check.columns import Columns
-from course.check.fresh import Guarded, like_a_gpu, nan_memory, surrounded
+from course.check.fresh import STORE_ADVICE, Guarded, like_a_gpu, nan_memory, surrounded
 from course.check.registry import checker
+from course.check.tricky_clock import KERNEL_MS, TrickyClock, why
 from course.check.unchanged import unchanged
 from course.device import prepare
 from course.oracle.softmax import softmax
 
 Kernel = Any  # a triton.jit function: launched as kernel[grid](*arguments)
-
-KERNEL_MS, CACHED_MS, COMPILE_MS, FLUSH_MS = 2.0, 0.75, 400.0, 5.0
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -177,14 +176,14 @@ def _run(
     rows, n = values.shape
     x, y = surrounded(values, strides), Guarded(rows, n, dtype=values.dtype)
     with case(name):
-        with like_a_gpu(x=x) as loads:
+        with like_a_gpu(x=x, y=(y, STORE_ADVICE)) as traffic:
             softmax_kernel[(rows,)](x, y.tensor, *strides, n, BLOCK=BLOCK)
-        y.check("y", "is a mask missing from tl.store or too wide, or the address wrong?")
+        y.check("y")
         _assert_softmax("y", y.tensor, x, (BLOCK,))
-        assert loads.widest["x"] <= BLOCK, (
-            f"a tl.load took {loads.widest['x']} columns of x; BLOCK, {BLOCK}, is the most"
+        assert traffic.widest["x"] <= BLOCK, (
+            f"a tl.load took {traffic.widest['x']} columns of x; BLOCK, {BLOCK}, is the most"
         )
-        passes = loads.elements["x"] / x.numel()
+        passes = traffic.loaded["x"] / x.numel()
         assert passes <= 2, (
             f"each element of x was read {passes:g} times, and two are enough: the first loop "
             "finds m and l together"
@@ -203,10 +202,8 @@ def backward(softmax_backward: Callable) -> str:
         y = torch.softmax(_random(rows, n), dim=-1)
         dy = _random(rows, n, seed=1)
         got = unchanged(softmax_backward, y, dy)
-        with (
-            case(f"{rows} row{'s' * (rows > 1)} of {n}"),
-            mistakes.named(("dx",), got, lambda y=y, dy=dy: _gradients(y, dy)),
-        ):
+        made = partial(_gradients, y, dy)
+        with case(f"{rows} row{'s' * (rows > 1)} of {n}"), mistakes.named(("dx",), got, made):
             assert_matches("dx", got, _gradient, y, dy)
     y = torch.softmax(_random(4, 9, seed=2), dim=-1)
     got = softmax_backward(y, torch.ones(1, 1).expand(4, 9))
@@ -235,29 +232,10 @@ def _gradients(y: Tensor, dy: Tensor) -> dict[str, tuple[Tensor, ...]]:
     }
 
 
-class _TrickyClock(FakeClock):
-    """Its first launch compiles, a repeated launch reads the cache, flushing takes time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._cold = True
-
-    def run(self) -> None:
-        first = not self.launches
-        self.launch(
-            "kernel", (COMPILE_MS if first else 0) + (KERNEL_MS if self._cold else CACHED_MS)
-        )
-        self._cold = False
-
-    def flush_cache(self) -> None:
-        self._queue.append(Launch("flush", FLUSH_MS))
-        self._cold = True
-
-
 @checker("nb01-7")
 def stopwatch(time_ms: Callable) -> str:
     for warm_up, passes in ((3, 5), (1, 4)):
-        clock = _TrickyClock()
+        clock = TrickyClock()
         times = time_ms(clock.run, clock, warm_up, passes)
         calls = len(clock.launches)
         assert isinstance(times, list), f"expected a list of times, got {times!r}"
@@ -275,23 +253,8 @@ def stopwatch(time_ms: Callable) -> str:
             "wait once, at the end, so that the GPU always has the next pass in its queue"
         )
         for i, ms in enumerate(times):
-            assert abs(ms - KERNEL_MS) < 1e-9, f"pass {i}: {_why(ms)}"
+            assert abs(ms - KERNEL_MS) < 1e-9, f"pass {i}: {why(ms)}"
     return "compiling, the cache and the flush are all left out of the times"
-
-
-def _why(ms: float) -> str:
-    likely = {
-        COMPILE_MS + KERNEL_MS: "the first call's compiling is in it: warm up first",
-        CACHED_MS: "the inputs came from the cache: flush it before every timed pass",
-        KERNEL_MS + FLUSH_MS: "the flush is in it: put the first mark after it",
-        FLUSH_MS: "only the flush was timed",
-        0.0: "nothing lies between the two marks",
-        KERNEL_MS / 1000: "those are seconds: elapsed_ms gives milliseconds already",
-    }
-    reason = likely.get(ms, "more or less than one call lies between the two marks")
-    return (
-        f"the kernel takes {KERNEL_MS} ms, you measured {ms:g} ms. {reason[0].upper()}{reason[1:]}."
-    )
 
 
 @checker("nb01-8")

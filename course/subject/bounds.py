@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from course.check.fresh import array_of, hidden_is_nan
+from course.check.fresh import array_of, with_hidden
 
 
 class Bounds:
@@ -74,7 +74,7 @@ def strict(bounds: Bounds) -> Iterator[None]:
 
     def strict_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
         bounds.load(ptrs, mask)
-        return hidden_is_nan(load(self, ptrs, mask, other, *rest, **named), mask, other)
+        return with_hidden(load(self, ptrs, mask, other, *rest, **named), mask, other)
 
     def strict_store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         bounds.check("tl.store writes", ptrs, mask)
