@@ -122,13 +122,13 @@ def _likely_reason(name: str, got: Tensor, exact: Tensor, wrong: Tensor, d: int)
     """A first guess for a beginner; silent rather than misleading when nothing fits."""
     if got.isnan().all():
         return (
-            "Every element is NaN: a kernel stored nothing or read beyond a mask, or a NaN of "
-            "inf - inf, inf / inf, inf * 0 or 0 / 0 reached every element."
+            "Every element is NaN: inf - inf, inf / inf, inf * 0 or 0 / 0? Or a kernel that did "
+            "not store them, or read what was never written or a mask hides?"
         )
     if got.isnan().any():
         return (
-            "Some elements are NaN: inf - inf, inf / inf, inf * 0 or 0 / 0? Or a kernel that did "
-            "not store them?"
+            f"NaN {_where(got.isnan())}: inf - inf, inf / inf, inf * 0 or 0 / 0? Or a kernel that "
+            "did not store them?"
         )
     if not got.any():
         return (
@@ -149,6 +149,20 @@ def _likely_reason(name: str, got: Tensor, exact: Tensor, wrong: Tensor, d: int)
             edge = ": a tile's edge?" if first % 8 == 0 or first == 4 else "."
             return f"Everything before index {first} of dimension {dim} is right{edge}"
     return ""
+
+
+def _where(at: Tensor) -> str:
+    """Which rows or columns ``at`` is true in, where that is a part of them; else "somewhere"."""
+    for dim, name in ((at.ndim - 1, "column"), (at.ndim - 2, "row")):
+        if dim >= 0:
+            places = at.movedim(dim, 0).reshape(at.shape[dim], -1).any(1).nonzero().flatten()
+            first, last = int(places[0]), int(places[-1])
+            if len(places) == last - first + 1 < at.shape[dim]:
+                kind = name if at.ndim > 1 else "element"
+                if first == last:
+                    return f"in {kind} {first}"
+                return f"in {kind}s {first} to {last}"
+    return "somewhere"
 
 
 def _which_scale(factor: float, d: int) -> str:

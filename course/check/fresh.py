@@ -32,14 +32,16 @@ class nan_memory(TorchFunctionMode):
         return result
 
 
-def surrounded(tensor: Tensor, strides: Sequence[int] | None = None) -> Tensor:
-    """A copy of ``tensor`` on the kernels' device with NaN in all memory around it.
+def surrounded(
+    tensor: Tensor, strides: Sequence[int] | None = None, fill: float = math.nan
+) -> Tensor:
+    """A copy of ``tensor`` on the kernels' device with ``fill`` in all memory around it.
 
-    ``strides`` (elements) lays it out otherwise than row by row; gaps hold NaN too.
+    ``strides`` (elements) lays it out otherwise than row by row; gaps are filled too.
     """
     layout = tensor.contiguous().stride() if strides is None else tuple(strides)
     span = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, layout, strict=True))
-    filler = torch.full((span + 2 * _ZONE,), float("nan"), dtype=tensor.dtype)
+    filler = torch.full((span + 2 * _ZONE,), fill, dtype=tensor.dtype)
     view = filler.to(prepare().device).as_strided(tensor.shape, layout, _ZONE)
     return view.copy_(tensor)
 
@@ -143,13 +145,15 @@ def _count_inside(name: str, tensor: Tensor, addresses: np.ndarray) -> int:
     if beside:
         n = tensor.numel()
         what = f"memory {'beyond the end' if after else 'before the start'} of {name} was read"
+        parts = " (join its parts with &, each side in parentheses)"
         if tensor.ndim == 1:
+            parts = ""
             places = (addresses.astype(np.int64) - tensor.data_ptr()) // tensor.element_size()
             first = places[(places < 0) | (places >= n)][0]
             what = f"{name}[{first}] was read, but {name} has {n} element{'s' * (n > 1)}"
         raise AssertionError(
             f"{what}. On a GPU that is somebody else's memory: is a mask of tl.load missing or too "
-            "wide, or an address wrong?"
+            f"wide{parts}, or an address wrong?"
         )
     return count
 

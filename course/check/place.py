@@ -45,6 +45,42 @@ _HINTS = (
         "Interpreted, the variable of a range loop is a plain number: convert a tensor instead.",
     ),
     (
+        r"Did you forget to add @triton.jit",
+        "",
+        "Outside a kernel it is plain PyTorch: torch.arange. What begins with tl. is for kernels.",
+    ),
+    (
+        r"incompatible dimensions at index",
+        "",
+        "Pointers, mask and values must have one shape: make a mask as you made the pointers, "
+        "rows[:, None] with cols[None, :].",
+    ),
+    (
+        r"arange's arguments must be of type tl.constexpr",
+        "",
+        "tl.arange takes constants only: tl.arange(0, BLOCK), and add the start to it.",
+    ),
+    (
+        r"Mask argument cannot be block type",
+        "",
+        "The pointer is a single address: add the offsets to it, x_ptr + offsets.",
+    ),
+    (
+        r"unsupported operand type\(s\) for @",
+        "",
+        "Inside a kernel matrices are multiplied by tl.dot(a, b).",
+    ),
+    (
+        r"axis .* out of bounds|out of bounds for (array|shape)",
+        r"tl\.(max|min|sum)",
+        "tl.max(x, 0) reduces one block; the larger of two values is tl.maximum(a, b).",
+    ),
+    (
+        r"cannot convert float|must be real number|only 0-dimensional arrays|float\(\) argument",
+        r"math\.",
+        "Inside a kernel use tl.exp, not math.exp.",
+    ),
+    (
         r"power of (2|two)",
         "",
         "A size inside a kernel must be a power of two (triton.next_power_of_2 in the launcher).",

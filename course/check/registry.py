@@ -3,18 +3,15 @@
 import contextlib
 import importlib
 import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 
+from course.check.case import STUB
 from course.check.place import hint, place
 
 _CHECKERS: dict[str, Callable[..., str | None]] = {}
 _CALLS: dict[str, Mapping[str, Sequence[str]]] = {}
 _PASSED: dict[str, tuple[object, ...]] = {}
-
-# What 'course release' leaves in place of a solution: "nb00-2: add two vectors".
-_STUB = re.compile(r"\b((?:hw|nb)\d+-\d+): ([^\"\n]+)")
 
 
 class CheckFailed(AssertionError):
@@ -120,8 +117,8 @@ def in_words(error: BaseException, exercise: str = "") -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip()
-    stubs = _STUB.findall(text)
-    unwritten = stubs and ("static_assert" in text or _STUB.match(text))
+    stubs = STUB.findall(text)
+    unwritten = stubs and ("static_assert" in text or STUB.match(text))
     if isinstance(error, NotImplementedError) or unwritten:
         if not stubs:
             return f"is not written yet ({text})".removesuffix(" ()")
@@ -136,4 +133,4 @@ def in_words(error: BaseException, exercise: str = "") -> str:
         words = f"stopped: {text}"
     else:
         words = f"stopped with {kind}: {text}"
-    return words + "".join(f"\n  {more}" for more in (line, line and hint(text, line)) if more)
+    return words + "".join(f"\n  {more}" for more in (line, hint(text, line)) if more)

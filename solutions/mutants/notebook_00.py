@@ -39,6 +39,20 @@ MUTANTS = [
         "mask [True, True, True, False], expected [True, True, False, False]",
     ),
     _mutant(
+        "nb00-1",
+        "blocks of 4 whatever BLOCK is",
+        "offsets = pid * BLOCK + torch.arange(BLOCK)",
+        "offsets = pid * 4 + torch.arange(4)",
+        "my_block(1, 12, 8)",
+    ),
+    _mutant(
+        "nb00-1",
+        "a number of programs that no grid takes",
+        "return (n + BLOCK - 1) // BLOCK",
+        "return float((n + BLOCK - 1) // BLOCK)",
+        "3 programs, an int",
+    ),
+    _mutant(
         "nb00-2",
         "the store is not masked",
         "tl.store(out_ptr + offsets, x + y, mask=mask)",
@@ -57,14 +71,26 @@ MUTANTS = [
         "the two vectors are multiplied",
         "tl.store(out_ptr + offsets, x + y, mask=mask)",
         "tl.store(out_ptr + offsets, x * y, mask=mask)",
-        "out (n=64, BLOCK=16) is wrong",
+        "with n=64, BLOCK=16, out is wrong",
     ),
     _mutant(
         "nb00-2",
         "the loads are not masked",
         "y = tl.load(y_ptr + offsets, mask=mask)",
         "y = tl.load(y_ptr + offsets)",
-        "y[1] was read, but y has 1 element.",
+        "y[63] was read, but y has 63 elements.",
+    ),
+    _mutant(
+        "nb00-2",
+        "every program adds everything",
+        "    offsets = pid * BLOCK + tl.arange(0, BLOCK)\n    mask = offsets < n\n"
+        "    x = tl.load(x_ptr + offsets, mask=mask)\n    y = tl.load(y_ptr + offsets, mask=mask)\n"
+        "    tl.store(out_ptr + offsets, x + y, mask=mask)",
+        "    for start in range(0, n, BLOCK):\n        offsets = start + tl.arange(0, BLOCK)\n"
+        "        mask = offsets < n\n        x = tl.load(x_ptr + offsets, mask=mask)\n"
+        "        y = tl.load(y_ptr + offsets, mask=mask)\n"
+        "        tl.store(out_ptr + offsets, x + y, mask=mask)",
+        "each program writes its own, once",
     ),
     _mutant(
         "nb00-3",
@@ -85,28 +111,28 @@ MUTANTS = [
         "a photo with contiguous rows is assumed",
         "pixels = rgb_ptr + rows[:, None] * stride_h + cols[None, :] * stride_w",
         "pixels = rgb_ptr + rows[:, None] * W * 3 + cols[None, :] * 3",
-        "grey (transposed)",
+        "a photo that is transposed, grey is wrong",
     ),
     _mutant(
         "nb00-4",
         "the colours are assumed to lie side by side",
         "b = tl.load(pixels + 2 * stride_c, mask=mask)",
         "b = tl.load(pixels + 2, mask=mask)",
-        "grey (colours first)",
+        "colours first, grey",
     ),
     _mutant(
         "nb00-4",
         "the right edge runs into the next row",
         "    mask = (rows[:, None] < H) & (cols[None, :] < W)\n    pixels",
         "    mask = rows[:, None] * W + cols[None, :] < H * W\n    pixels",
-        "grey (transposed)",
+        "written transposed",
     ),
     _mutant(
         "nb00-4",
         "the weights of red and blue are swapped",
         "0.299 * r + 0.587 * g + 0.114 * b, mask=mask",
         "0.114 * r + 0.587 * g + 0.299 * b, mask=mask",
-        "grey (contiguous) is wrong",
+        "a photo that is contiguous, grey is wrong",
     ),
     _mutant(
         "nb00-4",
@@ -120,28 +146,44 @@ MUTANTS = [
         "the two masks are joined with and",
         "mask = (rows[:, None] < H) & (cols[None, :] < W)\n    pixels",
         "mask = (rows[:, None] < H) and (cols[None, :] < W)\n    pixels",
-        "joined with `and`",
+        "join its parts with &, each side in parentheses",
     ),
     _mutant(
         "nb00-4",
         "the masks are joined without parentheses",
         "mask = (rows[:, None] < H) & (cols[None, :] < W)\n    pixels",
         "mask = rows[:, None] < H & cols[None, :] < W\n    pixels",
-        "Use &, each side in parentheses",
+        "join its parts with &, each side in parentheses",
+    ),
+    _mutant(
+        "nb00-4",
+        "no load is masked",
+        "    r = tl.load(pixels, mask=mask)",
+        "    r = tl.load(pixels)",
+        "memory beyond the end of rgb was read",
+    ),
+    _mutant(
+        "nb00-4",
+        "the axes of the grid are swapped",
+        "rows = tl.program_id(0) * BLOCK_H + tl.arange(0, BLOCK_H)\n"
+        "    cols = tl.program_id(1) * BLOCK_W",
+        "rows = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)\n"
+        "    cols = tl.program_id(0) * BLOCK_W",
+        "grey is wrong",
     ),
     _mutant(
         "nb00-5",
         "as it was planted: padding of 0",
         'mask=mask, other=-float("inf"))\n    tl.store(out_ptr + r',
         "mask=mask, other=0.0)\n    tl.store(out_ptr + r",
-        "out (rows of negative numbers) is wrong",
+        "with rows of negative numbers, out is wrong",
     ),
     _mutant(
         "nb00-5",
         "as it was planted: the store is not masked",
         "tl.store(out_ptr + r, tl.max(x, 1), mask=r < rows)",
         "tl.store(out_ptr + r, tl.max(x, 1))",
-        "beyond the end of out (7 rows, two programs of 4)",
+        "with 7 rows, two programs of 4, 1 element beyond the end of out",
     ),
     _mutant(
         "nb00-5",
@@ -149,6 +191,20 @@ MUTANTS = [
         "x = tl.load(x_ptr + r[:, None] * stride_row + c[None, :]",
         "x = tl.load(x_ptr + r[:, None] * cols + c[None, :]",
         "a slice of a wider matrix",
+    ),
+    _mutant(
+        "nb00-5",
+        "no mask, no padding",
+        'mask=mask, other=-float("inf"))\n    tl.store(out_ptr + r',
+        "mask=r[:, None] < rows)\n    tl.store(out_ptr + r",
+        "with rows of negative numbers, memory beyond the end of x",
+    ),
+    _mutant(
+        "nb00-5",
+        "padding that is small, but not the smallest",
+        'mask=mask, other=-float("inf"))\n    tl.store(out_ptr + r',
+        "mask=mask, other=-1e38)\n    tl.store(out_ptr + r",
+        "with the smallest numbers, out is wrong",
     ),
     _mutant(
         "nb00-6",
@@ -162,7 +218,7 @@ MUTANTS = [
         "what lies beyond the end is added too",
         "    x = tl.load(x_ptr + offsets, mask=offsets < n, other=0.0)\n    tl.store(partial_ptr",
         "    x = tl.load(x_ptr + offsets)\n    tl.store(partial_ptr",
-        "partial (n=63, BLOCK=16)",
+        "with n=63, BLOCK=16, x[63] was read",
     ),
     _mutant(
         "nb00-6",
@@ -172,18 +228,30 @@ MUTANTS = [
         "NaN",
     ),
     _mutant(
+        "nb00-6",
+        "every program writes every place",
+        "    pid = tl.program_id(0)\n    offsets = pid * BLOCK + tl.arange(0, BLOCK)\n"
+        "    x = tl.load(x_ptr + offsets, mask=offsets < n, other=0.0)\n"
+        "    tl.store(partial_ptr + pid, tl.sum(x, 0))",
+        "    for pid in range(0, tl.num_programs(0)):\n"
+        "        offsets = pid * BLOCK + tl.arange(0, BLOCK)\n"
+        "        x = tl.load(x_ptr + offsets, mask=offsets < n, other=0.0)\n"
+        "        tl.store(partial_ptr + pid, tl.sum(x, 0))",
+        "each program writes its own, once",
+    ),
+    _mutant(
         "nb00-7",
         "the accumulator is rounded to fp16 at every step",
         'acc = tl.dot(a, b, acc, input_precision="ieee")',
         'acc = tl.dot(a, b, acc, input_precision="ieee").to(a.dtype).to(tl.float32)',
-        "c (fp16, K = 2048)",
+        "Only the fp16 case is wrong",
     ),
     _mutant(
         "nb00-7",
         "only the last step along K counts",
         'acc = tl.dot(a, b, acc, input_precision="ieee")',
         'acc = tl.dot(a, b, input_precision="ieee")',
-        "c (K in three steps)",
+        "does k move on by BLOCK_K",
     ),
     _mutant(
         "nb00-7",
@@ -197,14 +265,14 @@ MUTANTS = [
         "b is assumed row-major",
         "b_tile = b_ptr + k[:, None] * stride_bk + cols[None, :] * stride_bn",
         "b_tile = b_ptr + k[:, None] * stride_bk + cols[None, :]",
-        "c (transposed inputs)",
+        "with everything transposed",
     ),
     _mutant(
         "nb00-7",
         "the store is not masked",
         "tl.store(c_tile, acc.to(c_ptr.dtype.element_ty), mask=c_mask)",
         "tl.store(c_tile, acc.to(c_ptr.dtype.element_ty), mask=rows[:, None] < M)",
-        "c (edges masked)",
+        "with edges masked, 11 elements beyond the end of c",
     ),
     _mutant(
         "nb00-7",
@@ -226,5 +294,26 @@ MUTANTS = [
         'acc = tl.dot(a, b, acc, input_precision="ieee")',
         "acc = tl.dot(a, b, acc)",
         "was not asked for input_precision",
+    ),
+    _mutant(
+        "nb00-7",
+        "rows of c lie side by side",
+        "cols[None, :] * stride_cn",
+        "cols[None, :]",
+        "with everything transposed",
+    ),
+    _mutant(
+        "nb00-7",
+        "tiles of 16 whatever the blocks are",
+        "k = start + tl.arange(0, BLOCK_K)",
+        "k = start + tl.arange(0, 16)",
+        "with everything transposed",
+    ),
+    _mutant(
+        "nb00-7",
+        "products without tl.dot",
+        'acc = tl.dot(a, b, acc, input_precision="ieee")',
+        "acc += tl.sum(a[:, :, None] * b[None, :, :], 1)",
+        "without tl.dot",
     ),
 ]

@@ -19,7 +19,7 @@ import course.notebook
 # mark, unless your instructor collects notebooks.
 #
 # - A check that never ends: press the stop button, and look at your loop.
-# - "The kernel died": your code wrote outside its memory. Restart, and run all cells above.
+# - "The kernel died": your code read or wrote outside its memory. Restart, and run all cells above.
 
 # %%
 import torch
@@ -123,7 +123,7 @@ check("nb00-1", number_of_programs, my_block)
 #
 # What does a masked place hold after a load? Whatever `other=` says, for example
 # `tl.load(..., mask=mask, other=0.0)`. Without `other=` it is undefined: the interpreter happens to
-# give 0, a GPU may give anything, and the checks give NaN.
+# give 0, a GPU may give anything, and the checks give NaN or infinity, which show.
 
 # %% [markdown]
 # ### nb00-2 Add two vectors &nbsp; · &nbsp; 12 min
@@ -225,7 +225,8 @@ print("same memory:", matrix.data_ptr() == matrix.T.data_ptr())
 # that takes strides as arguments works on every view, with no copy.
 #
 # A two-dimensional block of addresses comes from **broadcasting**, as in NumPy: a column of row
-# numbers `rows[:, None]` plus a row of column numbers `cols[None, :]` is a table.
+# numbers `rows[:, None]` plus a row of column numbers `cols[None, :]` is a table. Below: rows 2 and
+# 3, columns 4 to 7 of a matrix with strides 10 and 1.
 
 # %%
 basics.broadcasting()
@@ -342,8 +343,8 @@ check("nb00-4", grey_kernel)
 # </details>
 
 # %% [markdown]
-# Now the real photo, with no fence around it. If the kernel dies here, your kernel wrote outside
-# memory: restart, and run all cells above.
+# Now the real photo, with no fence around it. If the kernel dies here, your kernel read or wrote
+# outside memory: restart, and run all cells above.
 
 
 # %%
@@ -430,7 +431,8 @@ if not INTERPRETED:
 # **Repair** it. `x` is `(rows, cols)` with row stride `stride_row` and column stride 1; `out` is
 # `(rows,)`, contiguous. One program does `BLOCK_R` rows; `BLOCK_C` is at least `cols`.
 #
-# The check names one symptom at a time.
+# `tl.max(x, 1)` is the maximum along dimension 1 of a block, one number a row, as `tl.sum(x, 1)` is
+# the sum; in a kernel minus infinity is `-float("inf")`. The check names one symptom at a time.
 
 
 # %% exercise="nb00-5" points=2
@@ -477,6 +479,12 @@ check("nb00-5", row_max_kernel)
 # </details>
 
 # %% [markdown]
+# <details><summary>An element beyond the end of out was written</summary>
+#
+# With 7 rows the second program has 4 places and 3 rows. The store needs a mask as well.
+# </details>
+
+# %% [markdown]
 # Now a mistake that no amount of printing shows. To add up a vector, let each program add its part
 # to *one* total: load the total, add, store it. Run it:
 
@@ -509,7 +517,7 @@ basics.lost_update()
 # $$ \text{partial}_p = \sum_{i = pB}^{\min(n,\, (p + 1) B) - 1} x_i $$
 #
 # **Write** the body of `partial_sum_kernel`. `x` is `(n,)`, `partial` is `(programs,)` with one
-# place for each program, and holds no useful value before.
+# place for each program, and holds no useful value before. `tl.sum(x, 0)` adds up a block `x`.
 
 
 # %% exercise="nb00-6" points=1
@@ -533,7 +541,7 @@ def partial_sum_kernel(
 check("nb00-6", partial_sum_kernel)
 
 # %% [markdown]
-# <details><summary>The last partial sum is NaN</summary>
+# <details><summary>x[63] was read, or the last partial sum is NaN</summary>
 #
 # The last block reads beyond the end. Mask the load, and let the masked places be 0: `other=0.0`.
 # </details>
@@ -592,9 +600,10 @@ print(f"2048 + 100 times 0.9 in fp16 is {half.item():.0f}")
 # k = 0, B_K, 2 B_K, \dots < K $$
 #
 # **Write** the body of `matmul_kernel`. `a` is `(M, K)`, `b` is `(K, N)`, both of one dtype (fp32
-# or fp16), `c` is `(M, N)`; any sizes, any strides (in elements). Accumulate in fp32 with
-# `tl.dot(a, b, acc, input_precision="ieee")`. The grid is $(\lceil M / B_M \rceil, \lceil N / B_N
-# \rceil)$.
+# or fp16), `c` is `(M, N)`; any sizes, any strides (in elements). Accumulate in fp32:
+# `tl.dot(a, b, acc, input_precision="ieee")` *returns* `acc` plus the product. Loops over
+# `range(...)` may end at an argument such as `K`. `tl.store` converts to the dtype of the output.
+# The grid is $(\lceil M / B_M \rceil, \lceil N / B_N \rceil)$.
 
 
 # %% exercise="nb00-7" points=3
@@ -666,10 +675,10 @@ check("nb00-7", matmul_kernel)
 # </details>
 
 # %% [markdown]
-# <details><summary>Only the transposed inputs are wrong</summary>
+# <details><summary>Only the case with everything transposed is wrong</summary>
 #
 # Two strides are swapped or left out. `stride_ak` is often 1, and leaving it out then goes
-# unnoticed.
+# unnoticed. Or a size is written as a number: there the blocks are 16 x 32 x 64.
 # </details>
 
 

@@ -141,9 +141,24 @@ def message(got: torch.Tensor, exact: torch.Tensor) -> str:
 def test_all_nan_is_not_said_to_be_unwritten():
     said = message(torch.full((4,), float("nan")), torch.ones(4))
     assert said.endswith(
-        "a kernel stored nothing or read beyond a mask, or a NaN of inf - inf, inf / inf, inf * 0 "
-        "or 0 / 0 reached every element."
+        "Every element is NaN: inf - inf, inf / inf, inf * 0 or 0 / 0? Or a kernel that did "
+        "not store them, or read what was never written or a mask hides?"
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ((slice(None), slice(2, 4)), "NaN in columns 2 to 3: "),
+        ((slice(1, 2), slice(0, 3)), "NaN in columns 0 to 2: "),
+        ((slice(1, 2), slice(None)), "NaN in row 1: "),
+        (([0, 1, 2, 3], [0, 2, 3, 0]), "NaN somewhere: "),
+    ],
+)
+def test_nan_is_located(place, words):
+    got = torch.ones(4, 4)
+    got[place] = float("nan")
+    assert words in message(got, torch.ones(4, 4))
 
 
 @pytest.mark.parametrize(
