@@ -68,7 +68,8 @@ def run(function: Callable[..., Any], scenario: str, **settings: Any) -> dict[st
         ``rows`` (a list of dictionaries), ``log`` (lines), ``work`` (label -> calls, untimed calls
         before the first timed one, timed calls and their ms, timed calls right after a flush of
         the cache, peak MiB of a call, its inputs),
-        ``mixed`` (the labels of each timed interval that held more than one of them).
+        ``mixed`` (the labels of each timed interval that held more than one of them), ``waits`` (how
+        often the program waited for the device).
 
     Raises:
         TypeError: the function did not return what it should.
@@ -240,6 +241,7 @@ def _report(rows: Any, log: list[str], stand_in: StandIn) -> dict[str, Any]:
         "log": log,
         "work": stand_in.work,
         "mixed": [names for names in spans if len(names) > 1],
+        "waits": stand_in.clock.synchronizations,
     }
 
 
