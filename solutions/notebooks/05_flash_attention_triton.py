@@ -838,9 +838,9 @@ pictures.measured_attention(
 #
 # <details><summary>Answer</summary>
 #
-# Proven: numbers, masks, gradients, which tiles are visited, how much memory is allocated.
-# Unproven: speed, freedom from races, and that nothing was read out of bounds. The interpreter runs
-# programs one by one and has no clock worth reading. The same cells, run on a GPU, will tell.
+# Proven: numbers, masks, gradients, which tiles are visited, how much memory is allocated, and that
+# nothing outside the tensors was touched. Unproven: speed, and freedom from races. The interpreter
+# runs programs one by one and has no clock worth reading. The same cells, run on a GPU, will tell.
 # </details>
 
 # %% [markdown]
