@@ -5,7 +5,7 @@ where this process is there for one check only, it is that process.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from course import process
+from course.check import mistakes
 from course.check.case import case
 from course.check.close import assert_matches
-from course.check.fresh import Guarded
+from course.check.fresh import Guarded, Traffic, like_a_gpu, surrounded
 from course.oracle.attention import attention as oracle
+from course.oracle.attention import scores
 from course.subject import Child, Direct, Subject
 
 
@@ -46,10 +48,17 @@ class Rung:
         )
         return reply.output
 
-    def judge(self, q: Tensor, k: Tensor, v: Tensor, what: str) -> None:
+    def judge(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        what: str,
+        reference: Callable[..., Tensor] | None = None,
+    ) -> None:
         """Compare with PyTorch, plain and causal; ``what`` says what is special about the inputs.
 
-        Inputs are (seq, d) or (seq, heads, d).
+        Inputs are (seq, d) or (seq, heads, d). ``reference``: :func:`by_heads` unless given.
         """
         for is_causal in (False, True):
             shape = f"seq_q={len(q)}, seq_k={len(k)}, d={q.shape[-1]}"
@@ -57,33 +66,99 @@ class Rung:
             inputs = f"{shape}{heads}{what}{', causal' if is_causal else ''}"
             got = self.run(q, k, v, is_causal, alone=True)
             with case(inputs):
-                try:
-                    assert_matches("o", got, by_heads, q, k, v, is_causal)
-                except AssertionError as error:
-                    reason = _reason(got, q, k, v, is_causal)
-                    raise AssertionError(f"{error}{reason}") from None
+                assert_attention("o", got, q, k, v, is_causal, reference=reference)
 
     def close(self) -> None:
         """End the process, if it was started for the rung."""
         self._subject.close()
 
 
-def _reason(got: Tensor, q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> str:
+def assert_attention(
+    name: str,
+    got: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    is_causal: bool,
+    condition: float = 1.0,
+    reference: Callable[..., Tensor] | None = None,
+) -> None:
+    """``got`` is attention, see :func:`course.check.assert_matches`; a usual mistake is named."""
+    try:
+        assert_matches(name, got, reference or by_heads, q, k, v, is_causal, condition=condition)
+    except AssertionError as error:
+        reason = _reason(got, q, k, v, is_causal)
+        raise AssertionError(f"{error} {reason}".strip()) from None
+
+
+def _reason(got: object, q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> str:
     """The usual mistake that gives just this result, in words; "" if none does."""
-    if got.shape != q.shape:
+    if not isinstance(got, Tensor) or got.shape != q.shape or not got.isfinite().all():
         return ""
-    for tile in (16, 32, 64, 128):
-        beyond = -len(k) % tile
-        if not beyond:
-            continue
-        K, V = (torch.cat([t, t.new_zeros(beyond, *t.shape[1:])]).double() for t in (k, v))
-        wrong = by_heads(q.double(), K, V, is_causal)
-        if (got.double() - wrong).abs().max() <= 1e-2 * wrong.abs().max():
-            return (
-                f" That is what comes out when {beyond} keys that do not exist take part with "
-                "score 0: give them the score -inf."
-            )
+    tolerance = 1e-3 if got.dtype == torch.float32 else 1e-2
+    right = by_heads(q.double(), k.double(), v.double(), is_causal)
+    for words, wrong in _wrong_results(q, k, v, is_causal):
+        limit = tolerance * wrong.abs().max()
+        # a mistake that hardly shows on these inputs explains nothing
+        if ((got - wrong).abs() <= limit).all() and (wrong - right).abs().max() > 5 * limit:
+            return f"This is what comes out {words}."
     return ""
+
+
+def _wrong_results(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool
+) -> Iterator[tuple[str, Tensor]]:
+    """What attention becomes with a usual mistake, in float64."""
+    Q, K, V = (t.double() for t in (q, k, v))
+    power_of_two = 1 << (len(k) - 1).bit_length()
+    for tile in sorted({power_of_two, 16, 32, 64, 128}):
+        beyond = -len(k) % tile
+        if beyond:
+            longer = (torch.cat([t, t.new_zeros(beyond, *t.shape[1:])]) for t in (K, V))
+            keys = "1 key that does" if beyond == 1 else f"{beyond} keys that do"
+            verb = "takes" if beyond == 1 else "take"
+            words = f"when {keys} not exist {verb} part with score 0: the score should be -inf"
+            yield words, by_heads(Q, *longer, is_causal)
+    heads = [t.transpose(0, 1) if t.ndim == 3 else t for t in (Q, K, V)]
+    made = mistakes.outputs(*heads, is_causal)
+    made |= _one_key_at_a_time(*heads, is_causal)
+    for words, (wrong,) in made.items():
+        if words:
+            yield words, wrong.transpose(0, 1) if q.ndim == 3 else wrong
+    if k.stride() != v.stride() and _last(v, k.stride()) <= _last(v, v.stride()):
+        mixed = v.as_strided(v.shape, k.stride()).double()
+        yield "if V is read with the strides of K", by_heads(Q, K, mixed, is_causal)
+
+
+def _last(tensor: Tensor, strides: tuple[int, ...]) -> int:
+    return sum((n - 1) * stride for n, stride in zip(tensor.shape, strides, strict=True))
+
+
+def _one_key_at_a_time(
+    Q: Tensor, K: Tensor, V: Tensor, is_causal: bool
+) -> dict[str, tuple[Tensor, ...]]:
+    """The recurrence over single keys where acc, l or both are not rescaled; masks that are off."""
+    S = scores(Q, K, is_causal)
+    p = torch.exp(S - S.amax(-1, keepdim=True))
+    stale = torch.exp(S - S.cummax(-1).values)
+    acc, l = p @ V, p.sum(-1, keepdim=True)
+    stale_acc, stale_l = stale @ V, stale.sum(-1, keepdim=True)
+    words = "multiplied by alpha when m grows"
+    made: dict[str, tuple[Tensor, ...]] = {
+        f"if acc is not {words}": (stale_acc / l,),
+        f"if l is not {words}": (acc / stale_l,),
+        f"if neither acc nor l is {words}": (stale_acc / stale_l,),
+    }
+    if is_causal:
+        hidden = S.isinf()
+        plain = scores(Q, K)
+        zero = torch.softmax(plain.masked_fill(hidden, 0.0), -1)
+        words = "when a key that may not be seen takes part with score 0: it should be -inf"
+        made[words] = (zero @ V,)
+        made[f"{words} (its value is not loaded)"] = (zero.masked_fill(hidden, 0.0) @ V,)
+        next_too = torch.softmax(plain.masked_fill(hidden.triu(2), -torch.inf), -1)
+        made["if query i sees key i + 1 too"] = (next_too @ V,)
+    return made
 
 
 def by_heads(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
@@ -92,6 +167,24 @@ def by_heads(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
         return oracle(q, k, v, is_causal)
     q, k, v = (t.transpose(0, 1) for t in (q, k, v))
     return oracle(q, k, v, is_causal).transpose(0, 1)
+
+
+def by_heads_in_float32(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
+    """As :func:`by_heads`, all of it at float32 or wider, and only the result at q's dtype."""
+    wide = torch.promote_types(q.dtype, torch.float32)
+    return by_heads(q.to(wide), k.to(wide), v.to(wide), is_causal).to(q.dtype)
+
+
+def laid_out_apart(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Copies of (seq, d) tensors with gaps of NaN, each in a layout of its own.
+
+    K and V lie in the same places, in different orders: whoever reads V with the strides of K meets
+    its numbers, mixed up, and can be told so.
+    """
+    n, d = k.shape
+    layouts = ((3, 3 * len(q) + 2), (2, 2 * n), (2 * d, 2))
+    q, k, v = (surrounded(t, strides) for t, strides in zip((q, k, v), layouts, strict=True))
+    return q, k, v
 
 
 class fenced(TorchFunctionMode):
@@ -113,6 +206,16 @@ def reloaded(name: str) -> Callable[..., Tensor]:
     """The rung as its file says now, for the cells that follow."""
     module = importlib.import_module(f"attention_ladder.{name}")
     return importlib.reload(module).attention
+
+
+def traffic(name: str, q: Tensor, k: Tensor, v: Tensor) -> Traffic:
+    """What a rung loads of tensors made by :func:`surrounded`, in this process; not causal.
+
+    Counts nothing on a GPU. Only for a rung that was seen to write nothing but its output.
+    """
+    with like_a_gpu(q=q, k=k, v=v) as seen:
+        reloaded(name)(q, k, v, False)
+    return seen
 
 
 def assert_writes_only_its_output(name: str, *inputs: Tensor, what: str) -> None:
