@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from course.check import assert_matches
-from course.oracle.attention import attention
+from course.check import rungs
+from course.check.case import case
 from course.testing.attention import assert_linear_memory, condition
-from course.testing.inputs import normal, strided
+from course.testing.inputs import normal
 
 NAIVE = "attention_ladder.naive:attention"
 BASIC = "attention_ladder.basic:attention"
@@ -25,11 +25,28 @@ def qkv(seq_q, seq_k, d, machine):
     return tuple(t.to(machine.device) for t in (q, k, v))
 
 
-def assert_attention(subject, rung, q, k, v, causal):
+def assert_attention(subject, rung, q, k, v, causal, kind=", scores around -120", reference=None):
     reply = subject.call(rung, q, k, v, causal)
     magnified = condition(q, k, causal)
-    assert_matches("o", reply.output, attention, q, k, v, causal, condition=magnified)
+    words = f"seq_q={len(q)}, seq_k={len(k)}, d={q.shape[1]}{kind}{', causal' if causal else ''}"
+    with case(words):
+        rungs.assert_attention("o", reply.output, q, k, v, causal, magnified, reference)
     return reply
+
+
+def assert_strided(subject, rung, dtype, causal):
+    plain = (normal(*s, seed=i, dtype=dtype) for i, s in enumerate(((6, 24), (11, 24), (11, 24))))
+    q, k, v = rungs.laid_out_apart(*plain)
+    assert_attention(subject, rung, q, k, v, causal, f", {dtype}, strides of each tensor's own")
+
+
+def assert_float32_inside(subject, rung, causal, machine):
+    q, k, v = (normal(n, 256, seed=s) for s, n in enumerate((5, 9, 9)))
+    # two products of 96,000 cancel in float32, and are infinite in float16
+    q[:, :2], k[:, 0], k[:, 1] = 320, 300, -300
+    q, k, v = (t.to(machine.device, torch.float16) for t in (q, k, v))
+    kind = ", float16, products up to 96,000: is what is loaded converted before it is multiplied?"
+    assert_attention(subject, rung, q, k, v, causal, kind, rungs.by_heads_in_float32)
 
 
 def assert_kernel_does_it_all(subject, rung, machine):
@@ -39,6 +56,12 @@ def assert_kernel_does_it_all(subject, rung, machine):
         reply = assert_attention(subject, rung, q, k, v, False)
         peaks[seq] = reply.peak_bytes
     assert len(reply.kernels) == 1, f"expected one kernel launch, saw {reply.kernels}"
+    if machine.interpreted:
+        for name, loaded in zip("kv", reply.loads[1:], strict=True):
+            assert loaded <= seq * k.numel(), (
+                f"{loaded} elements of {name} were loaded; one pass in each of the {seq} programs "
+                f"loads {seq * k.numel()}"
+            )
     assert not reply.torch_ops, f"PyTorch computed {reply.torch_ops}: that is the kernel's work"
     idle = subject.call(rung, q, k, v, False, noop="both").output
     assert not torch.equal(idle, reply.output), "without the kernel the output is the same"
@@ -79,11 +102,14 @@ def test_basic_any_head_dimension(subject, machine, d, causal):
 @pytest.mark.exercise("nb03-1", points=0)
 @CAUSAL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
-def test_basic_strided(subject, machine, dtype, causal):
-    shapes = ((6, 24), (11, 24), (11, 24))
-    plain = (normal(*s, seed=i, device=machine.device) for i, s in enumerate(shapes))
-    q, k, v = (strided(t.to(dtype)) for t in plain)
-    assert_attention(subject, BASIC, q, k, v, causal)
+def test_basic_strided(subject, dtype, causal):
+    assert_strided(subject, BASIC, dtype, causal)
+
+
+@pytest.mark.exercise("nb03-1", points=0)
+@CAUSAL
+def test_basic_computes_in_float32(subject, machine, causal):
+    assert_float32_inside(subject, BASIC, causal, machine)
 
 
 @pytest.mark.exercise("nb03-2", points=1)
@@ -108,11 +134,14 @@ def test_vectorized_any_head_dimension(subject, machine, d, causal):
 @pytest.mark.exercise("nb03-2", points=0)
 @CAUSAL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
-def test_vectorized_strided(subject, machine, dtype, causal):
-    shapes = ((6, 24), (11, 24), (11, 24))
-    plain = (normal(*s, seed=i, device=machine.device) for i, s in enumerate(shapes))
-    q, k, v = (strided(t.to(dtype)) for t in plain)
-    assert_attention(subject, VECTORIZED, q, k, v, causal)
+def test_vectorized_strided(subject, dtype, causal):
+    assert_strided(subject, VECTORIZED, dtype, causal)
+
+
+@pytest.mark.exercise("nb03-2", points=0)
+@CAUSAL
+def test_vectorized_computes_in_float32(subject, machine, causal):
+    assert_float32_inside(subject, VECTORIZED, causal, machine)
 
 
 @pytest.mark.exercise("nb03-2", points=0)

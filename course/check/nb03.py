@@ -1,7 +1,7 @@
 """Checks of notebook 03: the rungs, read anew from their files, and the counts beside them."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -22,31 +22,41 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _qkv(seq_q: int, seq_k: int, d: int) -> list[Tensor]:
-    return [_random(n, d, seed=seed) for seed, n in enumerate((seq_q, seq_k, seq_k))]
+def _qkv(seq_q: int, seq_k: int, d: int) -> tuple[Tensor, Tensor, Tensor]:
+    return _random(seq_q, d), _random(seq_k, d, seed=1), _random(seq_k, d, seed=2)
+
+
+def _judge(
+    rung: Rung,
+    inputs: Iterable[Tensor],
+    what: str,
+    reference: Callable[..., Tensor] | None = None,
+) -> None:
+    q, k, v = inputs
+    rung.judge(q, k, v, what, reference)
 
 
 def _all_inputs(name: str) -> None:
     """Widths without a mask first; then that a rung writes only its output, before it can crash."""
     with contextlib.closing(Rung(name)) as rung:
         for lengths in ((1, 1, 16), (4, 8, 32), (7, 3, 16)):
-            rung.judge(*map(surrounded, _qkv(*lengths)), "")
+            _judge(rung, map(surrounded, _qkv(*lengths)), "")
         inputs = map(surrounded, _qkv(3, 3, 40))
         assert_writes_only_its_output(name, *inputs, what="seq_q=3, seq_k=3, d=40")
         for lengths in ((3, 11, 40), (2, 70, 72), (1, 400, 16)):
-            rung.judge(*map(surrounded, _qkv(*lengths)), "")
+            _judge(rung, map(surrounded, _qkv(*lengths)), "")
         far = torch.ones(5, 16)
         q, k, v = far, -30 * far + _random(5, 16), _random(5, 16, seed=1)
         asks = "is the maximum subtracted, and does it start at -inf?"
-        rung.judge(*map(surrounded, (q, k, v)), f", scores around -120 ({asks})")
+        _judge(rung, map(surrounded, (q, k, v)), f", scores around -120 ({asks})")
         asks = "is every stride used, each of its own tensor?"
-        rung.judge(*laid_out_apart(*_qkv(6, 8, 24)), f", strided ({asks})")
+        _judge(rung, laid_out_apart(*_qkv(6, 8, 24)), f", strided ({asks})")
         q, k, v = _qkv(5, 9, 256)
         # the two products cancel in float32, and are infinite in float16
         q[:, :2], k[:, 0], k[:, 1] = 320, 300, -300
         asks = "products up to 96,000: is what is loaded converted before it is multiplied?"
         half = (surrounded(t.half()) for t in (q, k, v))
-        rung.judge(*half, f", float16 ({asks})", by_heads_in_float32)
+        _judge(rung, half, f", float16 ({asks})", by_heads_in_float32)
 
 
 @checker("nb03-1")
@@ -72,7 +82,8 @@ def basic() -> str:
 @checker("nb03-2")
 def vectorized() -> str:
     _all_inputs("vectorized")
-    seen = traffic("vectorized", *map(surrounded, _qkv(4, 8, 32)))
+    q, k, v = map(surrounded, _qkv(4, 8, 32))
+    seen = traffic("vectorized", q, k, v)
     for tensor, widest in seen.widest.items():
         assert tensor == "q" or widest >= 8 * 32, (
             f"the numbers are right, but {tensor} was read in blocks of {widest} numbers. All keys "

@@ -114,14 +114,13 @@ def _wrong_results(
     for tile in sorted({power_of_two, 16, 32, 64, 128}):
         beyond = -len(k) % tile
         if beyond:
-            longer = (torch.cat([t, t.new_zeros(beyond, *t.shape[1:])]) for t in (K, V))
+            more, more_values = (torch.cat([t, t.new_zeros(beyond, *t.shape[1:])]) for t in (K, V))
             keys = "1 key that does" if beyond == 1 else f"{beyond} keys that do"
             verb = "takes" if beyond == 1 else "take"
             words = f"when {keys} not exist {verb} part with score 0: the score should be -inf"
-            yield words, by_heads(Q, *longer, is_causal)
-    heads = [t.transpose(0, 1) if t.ndim == 3 else t for t in (Q, K, V)]
-    made = mistakes.outputs(*heads, is_causal)
-    made |= _one_key_at_a_time(*heads, is_causal)
+            yield words, by_heads(Q, more, more_values, is_causal)
+    HQ, HK, HV = (t.transpose(0, 1) if t.ndim == 3 else t for t in (Q, K, V))
+    made = mistakes.outputs(HQ, HK, HV, is_causal) | _one_key_at_a_time(HQ, HK, HV, is_causal)
     for words, (wrong,) in made.items():
         if words:
             yield words, wrong.transpose(0, 1) if q.ndim == 3 else wrong
