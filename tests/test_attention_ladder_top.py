@@ -9,7 +9,7 @@ from course.check import assert_matches
 from course.check.case import case
 from course.oracle import fp8
 from course.oracle.attention import attention
-from course.testing.attention import assert_linear_memory, condition
+from course.testing.attention import assert_linear_memory, condition, views
 from course.testing.inputs import normal, strided
 
 TILED = "attention_ladder.tiled:attention"
@@ -17,11 +17,12 @@ MULTIHEAD = "attention_ladder.multihead:attention"
 FP8 = "attention_ladder.fp8:attention"
 QUANTISE = "attention_ladder.quantize:quantize_fp8"
 DESCRIPTORS = "attention_ladder.descriptors:attention"
+WITH_TILES = "attention_ladder.launch:with_tiles"
 ALL = pytest.mark.parametrize(
     "rung", [TILED, MULTIHEAD, FP8, DESCRIPTORS], ids=["tiled", "multihead", "fp8", "descriptors"]
 )
 CAUSAL = pytest.mark.parametrize("causal", [False, True], ids=["plain", "causal"])
-LENGTHS = pytest.mark.parametrize(("seq_q", "seq_k"), [(1, 1), (63, 7), (64, 64), (70, 140)])
+LENGTHS = pytest.mark.parametrize(("seq_q", "seq_k"), [(1, 1), (63, 7), (70, 140), (140, 70)])
 DTYPES = pytest.mark.parametrize(
     "dtype", [torch.float32, torch.float16, torch.bfloat16], ids=["fp32", "fp16", "bf16"]
 )
@@ -57,10 +58,15 @@ def in_words(q, k, causal):
     return f"q {tuple(q.shape)}, k {tuple(k.shape)}, causal={causal}{kind}"
 
 
-def assert_attention(subject, rung, q, k, v, causal):
-    reply = subject.call(rung, q, k, v, causal)
+def assert_attention(subject, rung, q, k, v, causal, tiles=()):
+    if tiles:
+        name = rung.removeprefix("attention_ladder.").removesuffix(":attention")
+        reply = subject.call(WITH_TILES, name, q, k, v, causal, *tiles)
+    else:
+        reply = subject.call(rung, q, k, v, causal)
     magnified = condition(first(q), first(k), causal)
-    with case(in_words(q, k, causal)):
+    words = f", tiles of {tiles[0]} queries and {tiles[1]} keys" if tiles else ""
+    with case(in_words(q, k, causal) + words):
         assert_matches("O", reply.output, by_heads, q, k, v, causal, condition=magnified)
     return reply
 
@@ -153,6 +159,16 @@ def test_one_kernel_without_a_matrix(subject, machine, rung):
     assert_linear_memory(peaks, "forward")
 
 
+@pytest.mark.exercise("nb06-8", points=0)
+@pytest.mark.needs(dtype="float8_e4m3fn")
+def test_fp8_reads_no_tile_beyond_the_diagonal(subject, machine):
+    q, k, v = qkv(64, 512, (1,), 16, machine, torch.float16, far=False)
+    k[256:] = v[256:] = float("nan")
+    assert not subject.call(FP8, q, k, v, True).output.isnan().any(), (
+        "keys 256 and later are NaN and no query sees them, yet the output is NaN"
+    )
+
+
 @BY_EXERCISE
 def test_no_tile_beyond_the_diagonal_is_read(subject, machine, rung):
     q, k, v = qkv(64, 512, (1,), 16, machine, far=False)
@@ -166,15 +182,29 @@ def test_no_tile_beyond_the_diagonal_is_read(subject, machine, rung):
 @pytest.mark.exercise("nb06-2", points=0)
 @CAUSAL
 def test_tiled_strided(subject, machine, causal):
-    q, k, v = (strided(t) for t in qkv(6, 70, (2,), 24, machine))
+    q, k, v = views(*qkv(6, 70, (2,), 24, machine))
     assert_attention(subject, TILED, q, k, v, causal)
 
 
 @pytest.mark.exercise("nb06-5", points=0)
 @CAUSAL
 def test_multihead_strided(subject, machine, causal):
-    q, k, v = (strided(t) for t in qkv(6, 70, (2,), 24, machine))
+    q, k, v = views(*qkv(6, 70, (2,), 24, machine))
     assert_attention(subject, MULTIHEAD, q, k, v, causal)
+
+
+@pytest.mark.parametrize(
+    "rung",
+    [
+        pytest.param(TILED, id="tiled", marks=pytest.mark.exercise("nb06-2", points=0)),
+        pytest.param(MULTIHEAD, id="multihead", marks=pytest.mark.exercise("nb06-5", points=0)),
+    ],
+)
+@CAUSAL
+@pytest.mark.parametrize("tiles", [(64, 32), (32, 64), (128, 64), (64, 128)], ids=str)
+def test_any_tiles(subject, machine, rung, tiles, causal):
+    q, k, v = qkv(130, 150, (), 16, machine, far=False)
+    assert_attention(subject, rung, q, k, v, causal, tiles)
 
 
 @pytest.mark.exercise("nb06-8", points=1)

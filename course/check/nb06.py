@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,17 +14,16 @@ from course.check.case import case
 from course.check.close import assert_matches
 from course.check.counted import assert_counted
 from course.check.fresh import Guarded, surrounded
+from course.check.mistakes import named
 from course.check.nb06_fp8 import judge_fp8, judge_quantiser
 from course.check.nb06_race import judge_race
+from course.check.nb06_rungs import LadderRung, judge_multihead, judge_tiled
 from course.check.nb06_traffic import arithmetic
 from course.check.registry import checker
-from course.check.rungs import Rung, assert_writes_only_its_output
-from course.device import prepare
-from course.interpreter import proves
 
 
-def _random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+def _random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @checker("nb06-1")
@@ -40,7 +40,7 @@ def io(naive_bytes: Callable, flash_bytes: Callable) -> str:
             "reading V": thin,
             "writing O": thin,
         }
-        got = naive_bytes(N, d, size)
+        got = _number(naive_bytes(N, d, size))
         usual = {
             "S and P pass twice each: they are written, and read back": 2 * square + 4 * thin,
         }
@@ -53,7 +53,7 @@ def io(naive_bytes: Callable, flash_bytes: Callable) -> str:
         for is_causal in (False, True):
             arguments = (N, d, BLOCK_Q, BLOCK_K, size, is_causal)
             parts = _walk(N, d, BLOCK_Q, BLOCK_K, size, is_causal)
-            got = flash_bytes(*arguments)
+            got = _number(flash_bytes(*arguments))
             usual = _usual(N, d, BLOCK_Q, BLOCK_K, size, is_causal)
             assert_counted(f"flash_bytes{arguments}", got, parts, size, usual)
     return "the formula is what a walk over the tiles counts, causal or not, for any length"
@@ -76,46 +76,80 @@ def _usual(
 ) -> dict[str, int]:
     """What usual mistakes come to, by what helps."""
     starts = range(0, N, BLOCK_Q)
-    ends = [min(N, start + BLOCK_Q) if is_causal else N for start in starts]
-    rows = {
-        "The last tile of queries is a tile, however few queries it has: round up": [
-            min(N, math.ceil(end / BLOCK_K) * BLOCK_K) for end in ends[: N // BLOCK_Q]
-        ],
-        "Keys from N on do not exist, and cost nothing: min(N, ...)": [
-            math.ceil(end / BLOCK_K) * BLOCK_K for end in ends
-        ],
-        "A tile of keys is read whole, even if the diagonal ends inside it: round up": ends,
+    tiles_end = [start + BLOCK_Q if is_causal else N for start in starts]
+    ends = [min(N, end) for end in tiles_end]
+    whole = [math.ceil(end / BLOCK_K) * BLOCK_K for end in tiles_end]
+    clipped = [min(N, end) for end in whole]
+    rows: dict[str, list[float]] = {
+        "The last tile of queries is a tile, however few queries it has: round up": (
+            [*clipped[: N // BLOCK_Q]]
+        ),
+        "Keys from N on do not exist, and cost nothing: min(N, ...)": [*whole],
+        "A tile of keys is read whole, even if the diagonal ends inside it: round up": [*ends],
         "Causal tiles of keys that no query of the tile sees are not visited": [N] * len(ends),
+        "K and V are read once for each tile of queries, not once in all": [N],
+        "A causal walk visits more than half: tiles that the diagonal crosses are read whole": (
+            [N * len(ends) / 2]
+        ),
     }
-    return {words: size * (2 * N * d + 2 * sum(read) * d) for words, read in rows.items()}
+    usual = {words: int(size * (2 * N * d + 2 * sum(read) * d)) for words, read in rows.items()}
+    padded = BLOCK_Q * len(ends)
+    words = "Queries from N on do not exist: Q and O have N rows each"
+    usual[words] = size * (2 * padded * d + 2 * sum(clipped) * d)
+    usual[f"{words}, and K and V too"] = size * (2 * padded * d + 2 * sum(whole) * d)
+    return usual
+
+
+def _number(got: object) -> object:
+    """A number that torch counted, as Python's."""
+    return got.item() if isinstance(got, Tensor) and got.numel() == 1 else got
 
 
 @checker("nb06-2")
 def tiled() -> str:
-    with contextlib.closing(Rung("tiled")) as rung:
-        _any_rung(rung)
-        # 96 components: more than one tile of features, and the last one started
-        q, k, v = (surrounded(_random(n, 96, seed=s)) for s, n in enumerate((20, 40, 40)))
-        rung.judge(q, k, v, "")
-        _judge_tiles_visited(rung)
-    _fenced("tiled")
-    return "any length, any head dimension, causal or not, and nothing beyond the diagonal is read"
+    return judge_tiled()
 
 
 @checker("nb06-3")
 def roofline(
     copy: Callable, softmax: Callable, matmul: Callable, attention: Callable, attainable: Callable
 ) -> str:
-    wanted = {
-        "copy(1000, 4)": (copy(1000, 4), (0, 8000)),
-        "softmax(16, 100, 4)": (softmax(16, 100, 4), (8000, 12800)),
-        "matmul(8, 16, 32, 2)": (matmul(8, 16, 32, 2), (8192, 1792)),
-        "attention(1024, 64, 2)": (attention(1024, 64, 2), (4 * 1024**2 * 64, 8 * 1024 * 64)),
-    }
-    for call, (got, (flops, nbytes)) in wanted.items():
-        assert isinstance(got, tuple) and len(got) == 2, f"{call}: return flops, bytes"
-        assert got[0] == flops, f"{call}: expected {flops} flops, got {got[0]}"
-        assert got[1] == nbytes, f"{call}: expected {nbytes} bytes, got {got[1]}"
+    square, thin = 1024**2, 1024 * 64
+    wanted: tuple[tuple[str, Any, tuple[int, int], dict[float, str], dict[float, str]], ...] = (
+        ("copy(1000, 4)", copy(1000, 4), (0, 8000), {}, _COPIED),
+        (
+            *("softmax(16, 100, 4)", softmax(16, 100, 4), (8000, 12800)),
+            {1600: "5 flops a number: max, subtract, exp, add, divide"},
+            {6400: _COPIED[4000], 19200: "what is read once more need not be: read once, write"},
+        ),
+        (
+            *("matmul(8, 16, 32, 2)", matmul(8, 16, 32, 2), (8192, 1792)),
+            {4096: "a multiply-add is two flops"},
+            {
+                1536: "the result, M x N, is written too",
+                2304: "the result is written once: it need not be read",
+            },
+        ),
+        (
+            *("attention(1024, 64, 2)", attention(1024, 64, 2), (4 * square * 64, 8 * thin)),
+            {
+                2 * square * 64: "there are two products, and a multiply-add is two flops",
+                square * 64: "there are two products, and a multiply-add is two flops",
+                4 * square * 64 + 5 * square: "the two products only, without the softmax",
+            },
+            {
+                6 * thin: "Q, K and V are read, and O is written",
+                **{
+                    8 * thin + 2 * passes * square: "the score matrix need not move"
+                    for passes in (1, 2, 4)
+                },
+            },
+        ),
+    )
+    for call, got, (flops, nbytes), flop_words, byte_words in wanted:
+        assert isinstance(got, (tuple, list)) and len(got) == 2, f"{call}: return flops, bytes"
+        _judge_count(call, "flops", got[0], flops, flop_words)
+        _judge_count(call, "bytes", got[1], nbytes, byte_words)
     # roofs of 100 TFLOP/s and 2 TB/s: they meet at 50 flops for each byte
     for work, traffic, tflops, roof in (
         (10.0, 1.0, 20.0, "memory"),
@@ -125,13 +159,28 @@ def roofline(
     ):
         name = f"attainable({work:g}, {traffic:g}, tflops=100, tb_per_s=2)"
         got = attainable(work, traffic, 100.0, 2.0)
-        assert isinstance(got, tuple) and len(got) == 2, f"{name}: return TFLOP/s and the roof"
+        assert isinstance(got, (tuple, list)) and len(got) == 2, (
+            f"{name}: return TFLOP/s and the roof"
+        )
         assert math.isclose(got[0], tflops), (
             f"{name}: expected {tflops:g} TFLOP/s, got {got[0]:g}. {work / traffic:g} flops for "
             "each byte, times TB/s, is what memory can feed"
         )
         assert got[1] == roof, f"{name}: expected the roof {roof!r}, got {got[1]!r}"
     return "below the ridge memory decides, above it arithmetic"
+
+
+_COPIED: dict[float, str] = {4000: "all numbers are read, and all are written"}
+
+
+def _judge_count(
+    call: str, what: str, got: object, wanted: int, usual: Mapping[float, str]
+) -> None:
+    count = _number(got)
+    why = usual.get(count, "") if isinstance(count, (int, float)) else ""
+    assert count == wanted, f"{call}: expected {wanted} {what}, got {count}" + (
+        f": {why}" if why else ""
+    )
 
 
 @checker("nb06-4")
@@ -141,65 +190,32 @@ def race(function: Callable) -> str:
 
 @checker("nb06-5")
 def multihead() -> str:
-    with contextlib.closing(Rung("multihead")) as rung:
-        _any_rung(rung)
-        for dtype in (torch.float16, *_bfloat16()):
-            q, k, v = (_random(70, 3, 32, seed=s, dtype=dtype) for s in range(3))
-            q, k, v = (surrounded(t) for t in (q, k, v))
-            rung.judge(q, k, v, f", {str(dtype).removeprefix('torch.')}")
-        _judge_tiles_visited(rung)
-    _fenced("multihead")
-    return "every head, 16 bits or 32, any length, and no key beyond the diagonal is loaded"
-
-
-def _bfloat16() -> tuple[torch.dtype, ...]:
-    if prepare().interpreted:
-        return (torch.bfloat16,) if proves(torch.bfloat16) else ()
-    return (torch.bfloat16,) if torch.cuda.get_device_capability() >= (8, 0) else ()
-
-
-def _judge_tiles_visited(rung: Rung) -> None:
-    """Keys that no query of the first tile may see hold NaN, which spreads to whoever reads it."""
-    q, k, v = (_random(256, 1, 16, seed=s) for s in range(3))
-    k[128:] = v[128:] = math.nan
-    q, k, v = (surrounded(t) for t in (q, k, v))
-    got = rung.run(q, k, v, True)
-    assert not got[:128].isnan().any(), (
-        "the numbers are right, but keys 128 to 255 were read for queries 0 to 127, none of which "
-        "sees one of these. The walk ends with the diagonal."
-    )
-
-
-def _any_rung(rung: Rung) -> None:
-    for seq_q, seq_k, d in ((1, 1, 16), (70, 100, 16), (100, 70, 40)):
-        q, k, v = (surrounded(_random(n, d, seed=s)) for s, n in enumerate((seq_q, seq_k, seq_k)))
-        rung.judge(q, k, v, "")
-    far = torch.ones(70, 16)
-    q, k, v = (surrounded(t) for t in (far, -30 * far + _random(70, 16), _random(70, 16, seed=1)))
-    rung.judge(q, k, v, ", scores around -120")
-    q, k, v = (surrounded(_random(20, 2, 24, seed=s), strides=(24, 500, 1)) for s in range(3))
-    rung.judge(q, k, v, ", strided")
-
-
-def _fenced(name: str) -> None:
-    q, k, v = (surrounded(_random(3, 40, seed=s)) for s in range(3))
-    assert_writes_only_its_output(name, q, k, v, what="seq_q=3, seq_k=3, d=40")
+    return judge_multihead()
 
 
 @checker("nb06-6")
 def base_two(tile: Any) -> str:
     rows, keys, d, scale = 16, 64, 32, 1 / math.sqrt(32)
     v = surrounded(_random(keys, d, seed=2))
-    kinds = {"ordinary": (6.0, 0.0), "large": (300.0, 0.0), "negative": (6.0, -700.0)}
+    apart = torch.zeros(rows, 1)
+    apart[::2] = -1e4
+    kinds = {
+        "ordinary scores": (6.0, torch.zeros(1)),
+        "large scores": (300.0, torch.zeros(1)),
+        "negative scores": (6.0, torch.tensor(-700.0)),
+        "scores 10,000 lower in every other row than in the rest": (6.0, apart),
+    }
     for what, (factor, shift) in kinds.items():
         s = surrounded(factor * _random(rows, keys, seed=1) + shift)
         o, lse = Guarded(rows, d), Guarded(rows)
         with arithmetic((rows, keys)) as counts:
             nb06_kernels.tile_kernel[(1,)](tile, s, v, o.tensor, lse.tensor, scale, rows, keys, d)
         condition = max(1.0, (s * scale).abs().max().item())
-        with case(f"{what} scores"):
-            assert_matches("lse", lse.tensor, _log_sum_exp, s, scale, condition=condition)
-            assert_matches("o", o.tensor, _weighted, s, v, scale, condition=condition)
+        with case(what):
+            with named(("lse",), lse.tensor, partial(_logarithms, s.double(), scale)):
+                assert_matches("lse", lse.tensor, _log_sum_exp, s, scale, condition=condition)
+            with named(("o",), o.tensor, partial(_averages, s.double(), v.double(), scale)):
+                assert_matches("o", o.tensor, _weighted, s, v, scale, condition=condition)
     if counts is None:
         return "o and lse are right (how it multiplies is unproven: only the interpreter counts)"
     assert not counts["exp"] and counts["exp2"] == 1, (
@@ -212,6 +228,12 @@ def base_two(tile: Any) -> str:
         "Once is enough: multiply scale and log2(e) first, they are single numbers; and divide by "
         "l when only (BLOCK_Q, D) numbers are left"
     )
+    order = list(counts)
+    assert "fmul" not in order or "fsub" not in order[: order.index("fmul")], (
+        "the numbers are right, but the maximum is subtracted before the tile is multiplied, and "
+        "of (s - max) * c no compiler makes one multiply-add. Multiply s first, and subtract c "
+        "times the maximum"
+    )
     return "one multiplication and one exp2 a score, and L is a natural logarithm"
 
 
@@ -223,6 +245,30 @@ def _weighted(s: Tensor, v: Tensor, scale: float) -> Tensor:
     return torch.softmax(s * scale, 1) @ v
 
 
+def _logarithms(s: Tensor, scale: float) -> dict[str, tuple[Tensor, ...]]:
+    """lse, and what it becomes."""
+    right, m = _log_sum_exp(s, scale), s.amax(1) * scale
+    return {
+        "": (right,),
+        "in base 2: multiply (m + log2(l)) by ln 2": (right * math.log2(math.e),),
+        "if only log2(l) is multiplied by ln 2, and m is not": (m * math.log2(math.e) + right - m,),
+        "if only m is multiplied by ln 2, and log2(l) is not": (m + (right - m) / math.log(2),),
+        "without the scale": (torch.logsumexp(s, 1),),
+        "without the maximum": (right - m,),
+    }
+
+
+def _averages(s: Tensor, v: Tensor, scale: float) -> dict[str, tuple[Tensor, ...]]:
+    """o, and what it becomes."""
+    p = torch.exp((s - s.amax(1, keepdim=True)) * scale)
+    return {
+        "": (_weighted(s, v, scale),),
+        "without the scale": (_weighted(s, v, 1.0),),
+        "if exp2 takes scores without the factor log2(e)": (_weighted(s, v, scale * math.log(2)),),
+        "without the division by l": (p @ v,),
+    }
+
+
 @checker("nb06-7")
 def quantiser(quantise: Callable) -> str:
     return judge_quantiser(quantise)
@@ -230,5 +276,5 @@ def quantiser(quantise: Callable) -> str:
 
 @checker("nb06-8")
 def fp8() -> str:
-    with contextlib.closing(Rung("fp8")) as rung:
+    with contextlib.closing(LadderRung("fp8")) as rung:
         return judge_fp8(rung)

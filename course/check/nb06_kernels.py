@@ -4,7 +4,6 @@ Their launchers are what ``course.compiled`` is asked to compile: tensors first,
 """
 
 import importlib
-from typing import Any
 
 import torch
 import triton
@@ -69,19 +68,10 @@ def rung_with_tiles(
     q: Tensor, k: Tensor, v: Tensor, rung: str, BLOCK_Q: int, BLOCK_K: int, warps: int, stages: int
 ) -> Tensor:
     """A rung of the ladder, causal, with these tiles instead of those of its list."""
-    module: Any = importlib.import_module(f"attention_ladder.{rung}")
-    tiles = {"BLOCK_Q": BLOCK_Q, "BLOCK_K": BLOCK_K, "num_warps": warps, "num_stages": stages}
-
-    def launch(
-        kernel: Any, tuned: Any, grid: Any, size: int, fixed: dict[str, int], **arguments: Any
-    ) -> None:
-        kernel[grid](**arguments, **{**fixed, **tiles})
-
-    own, module.launch = module.launch, launch
-    try:
-        return module.attention(q, k, v, True)
-    finally:
-        module.launch = own
+    launch = importlib.import_module("attention_ladder.launch")
+    return launch.with_tiles(
+        rung, q, k, v, True, BLOCK_Q, BLOCK_K, num_warps=warps, num_stages=stages
+    )
 
 
 @triton.jit

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from course.bench.clock import FLUSH, FakeClock
+from course.check.case import case
 
 _FIRST_CALL_MS = 200.0
 _TIMES = {"slow": 3.0, "fast": 1.0, "nothing": 0.01}
@@ -31,9 +32,22 @@ def judge_race(race: Callable[..., Any]) -> str:
     Raises:
         AssertionError: in words.
     """
+    _judge_run(race, _WARMUP, _PASSES)
+    with case("passes=5, of which a tenth is none"):
+        try:
+            _judge_run(race, 2, 5)
+        except (IndexError, ValueError) as error:  # of an empty list
+            raise AssertionError(
+                f"{type(error).__name__}: {error}. times[0:-0] is empty: take "
+                "times[tenth] and times[-1 - tenth] of all of them"
+            ) from None
+    return "warm, cold, in turns, and read after the device was done"
+
+
+def _judge_run(race: Callable[..., Any], warmup: int, passes: int) -> None:
     clock = FakeClock(event_ms=0.001)
     runners = {name: _Runner(clock, name, ms) for name, ms in _TIMES.items()}
-    got = race(runners, clock, warmup=_WARMUP, passes=_PASSES)
+    got = race(runners, clock, warmup=warmup, passes=passes)
     assert isinstance(got, dict) and set(got) == set(_TIMES), (
         f"return a dictionary with a pair for each of {list(_TIMES)}"
     )
@@ -46,21 +60,25 @@ def judge_race(race: Callable[..., Any]) -> str:
     order = sorted(inside[0] for inside in timed)
     for name, runner in runners.items():
         mine = [i for i, other in order if other == name]
-        assert len(mine) == _PASSES, f"with passes={_PASSES}, {name} was timed {len(mine)} times"
+        assert len(mine) == passes, f"with passes={passes}, {name} was timed {len(mine)} times"
         before = sum(launch.name == name for launch in clock.launches[: mine[0]])
-        assert before == _WARMUP, (
-            f"with warmup={_WARMUP}, {name} ran {before} times before its first timed pass. The "
-            f"first call compiles, and took {runner.calls[0]:.0f} ms"
+        assert before == warmup, (
+            f"with warmup={warmup}, {name} ran {before} times before its first timed pass"
+            + ("" if before else f". The first call compiles, and took {runner.calls[0]:.0f} ms")
         )
         cold = sum(clock.launches[i - 1].name == FLUSH for i in mine)
-        assert cold == _PASSES, (
-            f"{_PASSES - cold} of {_PASSES} passes of {name} did not begin right after "
+        assert cold == passes, (
+            f"{passes - cold} of {passes} passes of {name} did not begin right after "
             "clock.flush_cache(): they may find their inputs in the cache"
         )
     _judge_order([name for _, name in order])
+    # one after the warm-up does no harm
+    assert clock.synchronizations <= 2, (
+        f"the program waited for the device {clock.synchronizations} times. Each time the device "
+        "runs dry, and the next pass waits for its launch: launch all rounds, then synchronize once"
+    )
     for name, runner in runners.items():
-        _judge_numbers(name, got[name], sorted(runner.calls[_WARMUP : _WARMUP + _PASSES]))
-    return "warm, cold, in turns, and read after the device was done"
+        _judge_numbers(name, got[name], sorted(runner.calls[warmup : warmup + passes]))
 
 
 def _judge_interval(names: list[str]) -> None:

@@ -9,7 +9,10 @@ import numpy as np
 
 from course.device import prepare
 
-_COUNTED = ("create_exp", "create_exp2", "create_fmul", "create_fdiv", "create_fma")
+_COUNTED = (
+    *("create_exp", "create_exp2", "create_fmul", "create_fdiv", "create_fma", "create_fsub"),
+    "create_select",
+)
 
 
 def bytes_asked_for(function: Callable[[], object]) -> tuple[int, int] | None:
@@ -47,7 +50,9 @@ def bytes_asked_for(function: Callable[[], object]) -> tuple[int, int] | None:
 
 @contextmanager
 def arithmetic(shape: tuple[int, ...]) -> Iterator[Counter[str] | None]:
-    """Count exp, exp2, fmul, fdiv and fma on tiles of ``shape`` while kernels are interpreted.
+    """Count exp, exp2, fmul, fdiv, fma, fsub and select (``tl.where``) on tiles of ``shape``.
+
+    The order is that of their first. It takes kernels that are interpreted.
 
     Yields the counts, or None where kernels are compiled.
     """
@@ -76,3 +81,28 @@ def arithmetic(shape: tuple[int, ...]) -> Iterator[Counter[str] | None]:
     finally:
         for name, function in own.items():
             setattr(builder, name, function)
+
+
+@contextmanager
+def products() -> Iterator[list[tuple[str, str]] | None]:
+    """Which types each ``tl.dot`` multiplies while kernels are interpreted: ("fp16", "fp16").
+
+    Yields a list that grows, or None where kernels are compiled.
+    """
+    if not prepare().interpreted:
+        yield None
+        return
+    from triton.runtime.interpreter import InterpreterBuilder  # after prepare() has chosen it
+
+    builder: Any = InterpreterBuilder
+    own, found = builder.create_dot, []
+
+    def noted(self: Any, a: Any, b: Any, *rest: Any, **named: Any) -> Any:
+        found.append((str(a.dtype.scalar), str(b.dtype.scalar)))
+        return own(self, a, b, *rest, **named)
+
+    builder.create_dot = noted
+    try:
+        yield found
+    finally:
+        builder.create_dot = own

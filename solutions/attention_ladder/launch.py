@@ -1,6 +1,7 @@
 # course: given
 """What the upper rungs hand to their kernels, and which tiles a kernel runs with."""
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,35 @@ def launch(
         tuned[size, max(64, arguments["BLOCK_D"])][grid](**arguments)
     else:
         kernel[grid](**arguments, **fixed)
+
+
+def with_tiles(
+    rung: str,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    is_causal: bool,
+    BLOCK_Q: int,
+    BLOCK_K: int,
+    **choice: int,
+) -> Tensor:
+    """A rung's ``attention``, by its file's name, with these tiles whatever its list says.
+
+    ``choice``: num_warps and num_stages, where they should be others than those of fixed tiles.
+    """
+    module: Any = importlib.import_module(f"attention_ladder.{rung}")
+    tiles = {"BLOCK_Q": BLOCK_Q, "BLOCK_K": BLOCK_K, **choice}
+
+    def launch_these(
+        kernel: Any, tuned: Any, grid: Any, size: int, fixed: dict[str, int], **arguments: Any
+    ) -> None:
+        kernel[grid](**arguments, **{**fixed, **tiles})
+
+    own, module.launch = module.launch, launch_these
+    try:
+        return module.attention(q, k, v, is_causal)
+    finally:
+        module.launch = own
 
 
 def fixed_tiles(q: Tensor, size: int, BLOCK_D: int) -> dict[str, int]:
