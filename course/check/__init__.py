@@ -1,7 +1,7 @@
 """Checks a learner sees at once: in a notebook cell, or from ``course check``."""
 
 from course.check.close import assert_close_to_exact, assert_matches
-from course.check.registry import CheckFailed, check, checker, in_words, require
+from course.check.registry import CheckFailed, check, checker, in_words, require, unwritten
 
 __all__ = [
     "CheckFailed",
@@ -11,4 +11,5 @@ __all__ = [
     "checker",
     "in_words",
     "require",
+    "unwritten",
 ]

@@ -106,6 +106,17 @@ def require(exercise: str, *objects: object) -> None:
         )
 
 
+def unwritten(error: BaseException) -> str:
+    """Which exercise a cell stopped at because it is a stub, in words; "" for all other errors."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    stubs = STUB.findall(str(error)) if STUB.match(str(error).strip()) else []
+    if not stubs or not isinstance(error, (NotImplementedError, AssertionError)):
+        return ""
+    exercise, title = stubs[-1]
+    return f"This cell needs {exercise} first, which is not written yet ({title})."
+
+
 def in_words(error: BaseException, exercise: str = "") -> str:
     """What went wrong, for someone who has never seen the course's code.
 
