@@ -33,34 +33,47 @@ import triton
 from attention_ladder import basic, naive, vectorized
 from attention_ladder.script import measure_rungs
 from course.bench.memory import peak_bytes
+from course.check.written import written
 from course.notebook import DEVICE, INTERPRETED, check
 from course.pictures import ladder
 
 # %% [markdown]
 # ## 1. Naive: the formula, as it stands
 #
+# *Attention* is how the tokens of a text (words, or pieces of words) learn from each other. Each
+# token brings three vectors of d numbers: a **query**, what it looks for; a **key**, what it can be
+# found by; a **value**, what it has to say. A query's *scores* are its dot products with all keys,
+# divided by $\sqrt d$; softmax makes them weights that sum to 1; the result is the sum of the
+# values with these weights. **Causal** attention looks back only: query $i$ sees keys $0$ to $i$.
+# Models do this several times side by side, with other vectors each time; one of these is called a
+# **head**.
+
+# %% [markdown]
+# With the queries of one head as the rows of a matrix `Q`, keys and values as those of `K` and `V`:
+#
 # $$ O = \operatorname{softmax}\!\left( \frac{Q K^\top}{\sqrt d} \right) V $$
 #
-# `Q`, `K`, `V` have one row a token and `d` columns; take N tokens. It is the operation of
-# notebook 02, with one difference: the matrix inside the softmax is not given. It is computed,
-# and it is **N × N**. In PyTorch:
+# One row a token, `d` columns; take N tokens. It is the operation of notebook 02, with one
+# difference: the matrix inside the softmax is not given. It is computed, and it is **N × N**. In
+# PyTorch:
 
 # %%
 print(inspect.getsource(naive.attention))
 
 # %% [markdown]
 # The comments count what each call reads and writes, as you did in notebook 02. Now the memory:
-# how much is alive at once, beside the inputs? Measured here, at three small lengths.
+# how much is alive at once, beside the inputs? Measured here, at three lengths.
 
 # %%
-for N in (128, 256, 512):
+for N in (512, 1024, 2048):
     q, k, v = torch.randn(3, N, 64, device=DEVICE)
     peak = peak_bytes(partial(naive.attention, q, k, v), q, k, v)
-    print(f"N = {N:3}: {peak / 2**20:4.2f} MiB; one N x N matrix is {4 * N * N / 2**20:4.2f} MiB")
+    print(f"N = {N:4}: {peak / 2**20:5.2f} MiB; one N x N matrix is {4 * N * N / 2**20:5.2f} MiB")
 
 # %% [markdown]
-# Twice the length, four times the memory: two N × N matrices, the scores and the weights, are
-# alive together. Think of one head of a model in float32:
+# Twice the length, nearly four times the memory: two N × N matrices, the scores and the weights,
+# are alive together. (The rest, scaled `q` and the result, is N × d.) One head of a model in
+# float32:
 #
 # | N | one N × N matrix |
 # |---|---|
@@ -84,7 +97,7 @@ ladder.score_matrix()
 # has to remember about the keys it has seen. So: **one program a query, one key at a time.**
 #
 # Causal attention comes along for free. Query $i$ may look at keys $0, \dots, i$ only, so its
-# program simply stops after key $i$.
+# program simply stops after key $i$ (or after the last key, if that comes first: `tl.minimum`).
 
 # %%
 ladder.one_query()
@@ -103,6 +116,13 @@ ladder.one_query()
 # `head_dim` exist. With `IS_CAUSAL` key $j$ is visible to query $i$ if $j \le i$, also where
 # seq_q and seq_k differ.
 
+# %% [markdown]
+# A program needs each key once, one row of `K` and of `V` at a time; the check counts what is read.
+#
+# Without a GPU it runs your kernel as Python would, which forgives what a compiler does not.
+# `course compile nb03-1`, in a terminal, compiles it for GPUs from T4 to B200, none of which need
+# be there.
+
 # %% check="nb03-1" points=2
 check("nb03-1")
 
@@ -120,15 +140,17 @@ check("nb03-1")
 # Save it. Then run the check cell again; there is nothing to restart.
 # </details>
 #
-# <details><summary>The first query is right, the others are not</summary>
+# <details><summary>With one key it is right, with several it is not</summary>
 #
-# The first causal query sees one key, so it never rescales. Is $\alpha$ taken before `m` changes?
+# One key is never corrected. Is $\alpha$ taken before `m` changes? Are both `l` and `acc`
+# multiplied by it, before $p$ is added?
 # </details>
 
 # %% [markdown]
 # <details><summary>It fails only when seq_k is smaller than seq_q</summary>
 #
-# A causal program may not go on to key $i$ if there is none: `tl.minimum(seq_k, i + 1)`.
+# A causal program may not go on to key $i$ if there is none. It ends after this many keys:
+# `tl.minimum(seq_k, i + 1)`.
 # </details>
 
 # %% [markdown]
@@ -139,14 +161,15 @@ check("nb03-1")
 #
 # <details><summary>float32 passes, float16 does not</summary>
 #
-# Convert what you load: `tl.load(...).to(tl.float32)`. `tl.store` converts back by itself.
+# float16 ends at 65,504: a product of two numbers it holds may be too large for it. Convert what
+# you load, before you multiply: `tl.load(...).to(tl.float32)`. `tl.store` converts back by itself.
 # </details>
 
 # %% [markdown]
-# <details><summary>It stops in the loop: a variable changed its type or shape</summary>
+# <details><summary>It passes here; compiled, it says "Loop-carried variable"</summary>
 #
 # What goes around a Triton loop must come out as it went in: `m` and `l` as float32 numbers,
-# `acc` as float32 of shape `(BLOCK_D,)`. Start them so.
+# `acc` as float32 of shape `(BLOCK_D,)`. Start them so: `-1000000` and `0` are integers.
 # </details>
 
 # %% [markdown]
@@ -154,11 +177,12 @@ check("nb03-1")
 # result is allocated, and the matrix never exists. (N is small because the interpreter is slow.)
 
 # %%
-for N in (4, 8, 16):
-    q, k, v = torch.randn(3, N, 64, device=DEVICE)
-    mine = peak_bytes(partial(basic.attention, q, k, v), q, k, v)
-    theirs = peak_bytes(partial(naive.attention, q, k, v), q, k, v)
-    print(f"N = {N:3}: basic {mine:6} bytes, naive {theirs:6} bytes")
+with written():
+    for N in (4, 8, 16):
+        q, k, v = torch.randn(3, N, 64, device=DEVICE)
+        mine = peak_bytes(partial(basic.attention, q, k, v), q, k, v)
+        theirs = peak_bytes(partial(naive.attention, q, k, v), q, k, v)
+        print(f"N = {N:3}: basic {mine:6} bytes, naive {theirs:6} bytes")
 
 # %% [markdown]
 # At such lengths N is smaller than d, and the naive matrices are still small. At N = 65,536 the two
@@ -181,7 +205,8 @@ for N in (4, 8, 16):
 #
 # **Write**, in `attention_ladder/vectorized.py`, the body of `_attention_vectorized_kernel`
 # (about 14 lines). Same contract as before. `K` and `V` are loaded as tiles, `BLOCK_K` keys by
-# `BLOCK_D` components. `BLOCK_K` is the next power of two of seq_k, so both dimensions need a mask.
+# `BLOCK_D` components: all keys in one tile. `BLOCK_K` is the next power of two of seq_k, so both
+# dimensions need a mask.
 #
 # A product of a tile and a vector is `tl.sum(tile * vector[None, :], 1)`. (`tl.dot` multiplies two
 # tiles, and a single query is only a row. Remember this.)
@@ -219,16 +244,17 @@ check("nb03-2")
 # products need the rest. One step more and the compiler *spills*: it keeps numbers in memory and
 # fetches them back, which is what we wanted to avoid.
 #
-# The rung therefore refuses tiles of more than `vectorized.MAX_TILE` = 32,768 numbers. (Compiled
-# for sm_75 and sm_90 in float32: no spill at 32,768 numbers, spills at 65,536.)
+# The rung therefore refuses tiles of more than `vectorized.MAX_TILE` = 32,768 numbers. (Compiled in
+# float32 for two generations of GPUs, sm_75, such as T4, and sm_90, such as H100: no spill at
+# 32,768 numbers, spills at 65,536.)
 
 # %% [markdown]
 # ### nb03-3 How many keys fit? &nbsp; · &nbsp; 8 min
 # A tile has `BLOCK_K × BLOCK_D` numbers. Both are powers of two; `BLOCK_D` is at least 16 and
 # covers the head dimension; `BLOCK_K` covers the keys.
 #
-# **Write** `longest(head_dim, max_tile)` → the largest number of keys that fits.
-# `triton.next_power_of_2` may help.
+# **Write** `longest(head_dim, max_tile)` → the largest number of keys that fits into `max_tile`
+# numbers, which is a power of two as well. `triton.next_power_of_2` may help.
 
 
 # %% exercise="nb03-3" points=1
@@ -250,8 +276,7 @@ check("nb03-3", longest)
 # </details>
 
 # %%
-dims = [16, 32, 64, 80, 128, 256]
-ladder.reach(dims, [longest(d) for d in dims])
+ladder.reach([16, 32, 64, 80, 128, 256], longest)
 
 # %% [markdown]
 # And this is what the rung says to one key more. A limit you run into should tell you what it is.
@@ -273,11 +298,15 @@ except ValueError as error:
 # Three questions, none of which needs a GPU.
 #
 # 1. **Bytes.** How much does the rung ask the memory for?
-# 2. **Work.** How many multiplications and additions? For all rungs about the same: `Q K^T` and
-#    `P V` take $2 N^2 d$ flops each, $4 N^2 d$ together.
+# 2. **Work.** How many *flops*, multiplications and additions of floating-point numbers? For all
+#    rungs about the same: $Q K^\top$ takes $2 N^2 d$ of them, and so does the product of the
+#    weights, which we call $P$, with $V$. Together $4 N^2 d$.
 # 3. **Parallelism.** How much of it can run at once, and on which units?
 
 # %% [markdown]
+# A *warp* is 32 threads of a GPU that do the same step at the same time; a program runs on one or
+# several. *Tensor cores* are units beside them that multiply two small matrices in one go.
+#
 # | rung | programs | steps in series in each | tensor cores |
 # |---|---|---|---|
 # | naive | PyTorch's tiles | few, but its four kernels wait for each other | in fp16 |
@@ -289,7 +318,7 @@ except ValueError as error:
 # Count elements read and written when nothing is causal and no cache helps, and multiply by
 # `size`. For the naive rung add up the comments in its source: `q` scaled, scores, softmax,
 # product. For the other two think of one program: what does it read, what does it write? They are
-# the same.
+# the same. `size` is the bytes of an element: 4 unless it is given.
 #
 # **Write** `naive_bytes(N, d, size)` and `per_query_bytes(N, d, size)`.
 
@@ -329,8 +358,8 @@ lengths = [256, 1024, 4096, 16384]
 ladder.traffic(
     lengths,
     {
-        "naive": [naive_bytes(N, 64) for N in lengths],
-        "basic, vectorized": [per_query_bytes(N, 64) for N in lengths],
+        "naive": lambda N: naive_bytes(N, 64),
+        "basic, vectorized": lambda N: per_query_bytes(N, 64),
     },
 )
 
@@ -396,15 +425,15 @@ check("nb03-5", block_bytes, queries_needed)
 # (Williams, Waterman and Patterson, 2009). In fp16, at N = 8,192 and d = 64:
 
 # %%
-flops = 4 * 8192**2 * 64
-intensities = {
-    "naive": flops / naive_bytes(8192, 64, 2),
-    "basic, vectorized": flops / per_query_bytes(8192, 64, 2),
-    "blocks of 64": flops / block_bytes(8192, 64, 64, 2),
-    "blocks of 256": flops / block_bytes(8192, 64, 256, 2),
+with written():
+    print("fp16 on tensor cores wants BLOCK_Q =", queries_needed(206, 2), "if no cache helps")
+counted = {
+    "naive": partial(naive_bytes, 8192, 64, 2),
+    "basic, vectorized": partial(per_query_bytes, 8192, 64, 2),
+    "blocks of 64": partial(block_bytes, 8192, 64, 64, 2),
+    "blocks of 256": partial(block_bytes, 8192, 64, 256, 2),
 }
-print("fp16 on tensor cores wants BLOCK_Q =", queries_needed(206, 2), "if no cache helps")
-ladder.roofline(intensities)
+ladder.roofline(4 * 8192**2 * 64, counted)
 
 # %% [markdown]
 # Read it from left to right. One query a program gives memory nothing to do but carry: 1 flop for
@@ -422,9 +451,10 @@ ladder.roofline(intensities)
 # %% [markdown]
 # ## 6. Measured
 #
-# Counting says what to expect; only a GPU says what is. These are committed measurements, made with
-# `attention_ladder/script.py` on the machine named under each chart: float32, one head, d = 64. The
-# rung `vectorized` ends at 512 keys. The fourth line, `flash`, is where notebooks 04 and 05 lead.
+# Counting says what to expect; only a GPU says what is. These are committed measurements, made on
+# the machine named under each chart: float32, one head, d = 64. The rung `vectorized` ends at 512
+# keys. The fourth line, `tiled`, is the rung after these three, with blocks of queries and blocks
+# of keys: where notebooks 04 and 05 lead, and where notebook 06 begins.
 
 # %%
 ladder.measured_on_gpu("time")
@@ -435,11 +465,22 @@ ladder.measured_on_gpu("speedup")
 # %%
 ladder.measured_on_gpu("memory")
 
+# %% [markdown]
+# How fast do the times grow? Beside each rung stands the power of N that fits its times at long
+# lengths, where the line is drawn; `vectorized` has none there.
+
 # %%
 ladder.measured_on_gpu("scaling")
 
 # %% [markdown]
-# Four questions to ask the charts.
+# The same in numbers: naive's time, what the others take of it, and how many times as long each
+# takes as at half the length.
+
+# %%
+ladder.numbers()
+
+# %% [markdown]
+# Four questions to ask the charts and the table.
 
 # %% [markdown]
 # <details><summary>Up to N = 1,024, which line is nearly flat, and which rises at once?</summary>
@@ -450,26 +491,27 @@ ladder.measured_on_gpu("scaling")
 #
 # <details><summary>Without the matrix, is basic faster than naive?</summary>
 #
-# At N = 128 a little, from 256 on no; from 1,024 on it takes about five times as long. One key at a
-# time leaves the machine waiting. vectorized is the fastest of all up to 256; at 512, its limit, it
-# is behind naive already.
+# No. At N = 128 they take about the same, and from 512 on basic takes several times as long. One
+# key at a time leaves the machine waiting. vectorized is the fastest of all up to 256; at 512, its
+# limit, it is behind naive already.
 # </details>
 
 # %% [markdown]
 # <details><summary>Which power of N do the times approach, and which the memory?</summary>
 #
-# Once the machine is full, twice the length is four times the work ($4 N^2 d$) for every rung. At
-# the right end naive and basic take 3.3 and 3.8 times as long for twice the length; flash, one
-# head, has not filled the machine yet. In memory rungs differ by a power: N² for naive, N for the
-# others. The 32 MiB that naive takes even at N = 128 are not its matrices, which are 64 KiB each:
-# they are working space that PyTorch's matrix product keeps.
+# Once the machine is full, twice the length is four times the work ($4 N^2 d$) for every rung:
+# naive and basic come near it with the last doubling, and the powers, fitted over the last lengths,
+# do not reach 2. tiled, one head, has not filled the machine yet. In memory rungs differ by a
+# power: N² for naive, N for the others. What naive takes at N = 128 are not its matrices, 64 KiB
+# each: some 32 MiB are working space that PyTorch's matrix product keeps.
 # </details>
 
 # %% [markdown]
-# <details><summary>Where does flash overtake naive, and why not earlier?</summary>
+# <details><summary>Where does tiled overtake naive for good, and why not earlier?</summary>
 #
 # Between N = 4,096 and 8,192. A program takes a block of queries, so with one head there are few
-# programs at small N, fewer than the GPU has SMs. A model has many heads, and fills it sooner.
+# programs at small N, fewer than the GPU has SMs. A model has many heads, and fills it sooner. (At
+# N = 128 tiled is ahead as well: one kernel to start, and naive has four.)
 # </details>
 
 # %% [markdown]
@@ -479,15 +521,16 @@ ladder.measured_on_gpu("scaling")
 # %%
 rungs = {"naive": naive.attention, "basic": basic.attention, "vectorized": vectorized.attention}
 rows = []
-if INTERPRETED:
-    q, k, v = torch.randn(3, 16, 64)
-    begin = time.perf_counter()
-    basic.attention(q, k, v)
-    seconds = time.perf_counter() - begin
-    print(f"basic, 16 queries and 16 keys: {seconds:.2f} s, interpreted. This is not its speed:")
-    print("it is Python going through the kernel line by line, one program after the other.")
-else:
-    rows = measure_rungs(rungs, [128, 256, 512, 1024, 2048])
+with written():
+    if INTERPRETED:
+        q, k, v = torch.randn(3, 16, 64)
+        begin = time.perf_counter()
+        basic.attention(q, k, v)
+        seconds = time.perf_counter() - begin
+        print(f"basic, 16 queries and 16 keys: {seconds:.2f} s, interpreted. Not its speed: this")
+        print("is Python going through the kernel line by line, one program after the other.")
+    else:
+        rows = measure_rungs(rungs, [128, 256, 512, 1024, 2048])
 
 # %%
 ladder.measured_here(rows)
