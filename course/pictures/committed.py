@@ -10,13 +10,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from course.bench.measured import load
-from course.bench.plots import time_chart
+from course.bench.plots import speedup_chart
 from course.pictures.ladder import TB_PER_S, TENSOR_TFLOPS
 from course.pictures.performance import mistakes, roofline
 
 
 def measured(name: str, **where: Any) -> pd.DataFrame | None:
-    """Rows of a committed table, those where the columns have these values; None if none are."""
+    """Rows of a committed table, those where the columns have these values; None if none are.
+
+    What is the same in all of them by this choice is left out, and so is "ok".
+    """
     try:
         frame, source = load(name)
     except FileNotFoundError:
@@ -25,7 +28,13 @@ def measured(name: str, **where: Any) -> pd.DataFrame | None:
         frame = frame[frame[column] == value] if column in frame else frame[:0]
     what = ", ".join([name, *map(str, where.values())])
     print(f"{what}: {source}" if len(frame) else f"{what}: not measured yet")
-    return frame.dropna(axis="columns", how="all") if len(frame) else None
+    if frame.empty:
+        return None
+    if "status" in frame and (frame["status"] == "ok").all():
+        frame = frame.drop(columns="status")
+    pd.set_option("display.max_colwidth", None)  # the words of a row say what was measured
+    frame = frame.drop(columns=list(where)).dropna(axis="columns", how="all")
+    return frame.round(3).reset_index(drop=True)
 
 
 def ceilings() -> tuple[float, float, str]:
@@ -104,15 +113,15 @@ def roofline_of_peers(work: Callable[[int, int, int], tuple[int, int]]) -> Figur
 
 def measured_mistakes() -> Figure | None:
     """What the wrong ways of timing said on a real GPU."""
-    frame = measured("experiments", experiment="mistakes")
-    if frame is None:
+    if measured("experiments", experiment="mistakes") is None:
         return None
-    _, source = load("experiments")
+    frame, source = load("experiments")
+    frame = frame[frame["experiment"] == "mistakes"]
     return mistakes(frame, float(frame["ms"].iloc[0]), f"a copy of 16 MiB; {source}")
 
 
 def rungs(*names: str) -> Figure | None:
-    """Times of rungs of the attention ladder, in 16 bits, side by side."""
+    """How many times as fast as the first rung the others are, in 16 bits; prints their times."""
     try:
         frame, source = load("attention_ladder")
     except FileNotFoundError:
@@ -128,4 +137,6 @@ def rungs(*names: str) -> Figure | None:
     for column in ("is_causal", "heads", "head_dim"):
         if column in top and top[column].nunique() > 1:
             top = top[top[column] == top[column].mode()[0]]
-    return time_chart(top, "seq_len", "forward_ms", rung, "attention, forward", source)
+    times = top.pivot_table(index="seq_len", columns=rung, values="forward_ms")[list(names)]
+    print(f"forward, ms ({source}):\n{times.round(3).to_string()}")
+    return speedup_chart(top, "seq_len", "forward_ms", rung, names[0], "forward", source)

@@ -185,7 +185,7 @@ def diagonal(keys: int = 12, block: int = 2, start: int = 4, end_of_keys: int = 
     for n in range(keys):
         inside = start <= n < start + block
         face, ink = (BLUE, "white") if n < start else (AMBER, "white") if inside else (FAINT, GREY)
-        text = "no mask" if n < start else "mask" if inside else ""
+        text = "no\nmask" if n < start else "mask" if inside else ""
         box(ax, n, 0, text, face, ink, height=block, size=7.5)
     ax.plot((start, start + block), (0, block), color=INK, lw=1.6)
     ax.plot((end_of_keys / 2,) * 2, (-0.2, block + 0.2), color=RED, lw=1.4, ls="--")
@@ -205,14 +205,14 @@ def diagonal(keys: int = 12, block: int = 2, start: int = 4, end_of_keys: int = 
 def schedules(shares: Mapping[str, Sequence[float]], lengths: Sequence[int]) -> Figure:
     """Which share of the machine is busy, against sequence length, one line an order of tiles."""
     figure, (ax,) = chart(2.9, width=6.6)
-    for (name, values), colour in zip(shares.items(), (GREEN, AMBER, RED), strict=False):
+    for (name, values), colour in zip(shares.items(), (GREEN, BLUE, AMBER, RED), strict=False):
         ax.plot(lengths, [100 * v for v in values], "o-", color=colour, label=name)
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_ylim(0, 105)
     ax.set_xlabel("sequence length")
     ax.set_title("per cent of the workers' time spent working, simulated", loc="left")
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, fontsize=8.5)
     return done(figure)
 
 

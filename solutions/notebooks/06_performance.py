@@ -215,10 +215,17 @@ check("nb06-2")
 #
 # Start `m` at $-\infty$, not at 0.
 # </details>
+
+# %% [markdown]
+# <details><summary>"... memory that belongs to no tensor"</summary>
 #
-# <details><summary>"Python itself died"</summary>
+# Queries from `seq_q` on, keys from `seq_k` on and features from `head_dim` on do not exist. Each
+# load and the store need a mask of both their dimensions, even where nobody uses what is read.
+# </details>
 #
-# The store needs a mask of queries *and* features.
+# <details><summary>Right with square tiles, wrong with others</summary>
+#
+# A program takes `BLOCK_Q` queries, the walk takes steps of `BLOCK_K`. No 64 stands in a kernel.
 # </details>
 
 # %% [markdown]
@@ -233,7 +240,9 @@ for N, d in ((128, 32), (100, 32), (128, 128)):
         print("Kernels are compiled here, and nobody counts (TRITON_INTERPRET=1 would).")
         break
     formula = flash_bytes(N, d, 64, 64, 4)
-    print(f"N = {N}, d = {d:3}: loaded {asked[0]:,}, stored {asked[1]:,}; formula {formula:,}")
+    loaded, stored = asked
+    print(f"N = {N}, d = {d:3}: {loaded:,} loaded + {stored:,} stored = {sum(asked):,}", end="; ")
+    print(f"formula {formula:,}")
 
 # %% [markdown]
 # The first two agree to the byte. At $d$ = 128 the rung reads more: two programs share the same
@@ -335,7 +344,12 @@ cases = {
 }
 for name, work in cases.items():
     speed, roof = attainable(*work, TFLOPS, TB_PER_S)
-    print(f"{name:28} {work[0] / work[1]:7.1f} flops a byte: {speed:5.0f} TFLOP/s, {roof}")
+    print(f"{name:28} {work[0] / work[1]:7.1f} flops a byte: {speed:5.1f} TFLOP/s, {roof}")
+
+# %% [markdown]
+# Below, `flash_triton` is homework 3's solution. `sdpa_flash` and `sdpa_cudnn` are PyTorch's
+# `scaled_dot_product_attention` made to take FlashAttention-2's or cuDNN's kernels. `expert` is the
+# instructor's, for which section 10 lists what each step gained.
 
 # %%
 committed.roofline_of_peers(attention)
@@ -350,7 +364,8 @@ committed.roofline_of_peers(attention)
 #
 # <details><summary>Answer</summary>
 #
-# 5 flops for 8 bytes. At 4 TB/s that is 2.5 TFLOP/s, with every unit idle but memory.
+# 5 flops for 8 bytes. At 4 TB/s that is 2.5 TFLOP/s, with every unit idle but memory. (The table
+# says a little more where the measured copy is a little faster than 4 TB/s.)
 # </details>
 
 # %% [markdown]
@@ -358,7 +373,8 @@ committed.roofline_of_peers(attention)
 #
 # A GPU runs behind your program, has caches, compiles on the first call and slows down when warm.
 # Each of these has fooled somebody. Here is an *imagined* GPU whose kernel takes 1 ms, so we know
-# the truth; and, if you have a GPU, yours with a copy of 16 MiB.
+# the truth; and, if you have a GPU, yours with a copy of 16 MiB. A *flush* writes to a large piece
+# of memory, so that nothing of the inputs is left in the cache.
 
 # %%
 imagined = lab.ImaginedGPU()
@@ -373,8 +389,9 @@ committed.measured_mistakes()
 # %% [markdown]
 # "Left in the cache" is too fast on the imagined GPU. On the real one it can look too *slow*: such
 # a small copy is over before the program has launched the next. The GPU waits, and its events
-# measure the waiting. A flush gives it something to do meanwhile; where Python needs longer than
-# that, `clock.hold(ms)` keeps the GPU busy until the whole pass is queued, as `course bench` does.
+# measure the waiting. A flush gives it something to do meanwhile, and the exercise below needs no
+# more. Where one pass is many launches, as plain PyTorch's is, Python may need longer than a flush
+# takes: then `clock.hold(ms)` keeps the GPU busy until the pass is queued. `course bench` does.
 #
 # So there are five rules, and a sixth for the smallest kernels. The bars show what the first three
 # prevent; the others you need as soon as you compare two kernels, in the next exercise.
@@ -401,7 +418,8 @@ committed.measured_mistakes()
 # rounds are launched, `clock.synchronize()`, then `clock.elapsed_ms(start, end)` of each pass.
 #
 # spread = (largest − smallest) / median of a candidate's sorted passes, after a tenth of them
-# (`len(times) // 10`) is left out at either end. The clock can be a GPU's, or an imagined one.
+# (`len(times) // 10`, which may be none) is left out at either end; the median is that of all. The
+# clock can be a GPU's, or an imagined one.
 
 
 # %% exercise="nb06-4" points=3
@@ -444,11 +462,22 @@ check("nb06-4", race)
 # `times[2]` and `times[-3]`.
 # </details>
 
+# %% [markdown]
+# <details><summary>It fails with 5 passes only</summary>
+#
+# A tenth of 5 is 0, and `times[0:-0]` is empty. `times[-1 - tenth]` is right for 0 as well.
+# </details>
+
 # %%
 clock = lab.ImaginedGPU() if INTERPRETED else CudaClock()
 candidates = lab.candidates(clock)
 for name, (median, spread) in race(candidates, clock).items():
     print(f"{name:28} {median:7.4f} ms, spread {spread:.1%}   ({clock.name})")
+
+# %% [markdown]
+# One kernel under two names: whatever difference you see is none, and the spread tells how large
+# such a difference can be. On the imagined GPU the two agree to the digit, because it is as simple
+# as that: passes of 0.96 to 1.04 ms in turn, which is the spread of 8%.
 
 # %% [markdown]
 # **Checkpoint.** Kernel A takes 0.0042 ms, kernel B 0.0040 ms, a kernel that does nothing 0.0038.
@@ -476,7 +505,8 @@ for name, (median, spread) in race(candidates, clock).items():
 # lines). `q: (seq_q, heads, d)`, `k, v: (seq_k, heads, d)`. Program $(t, h)$ takes head $h$ and the
 # $t$-th tile of queries *from the end*. Two loops, or one written out twice with `tl.static_range`:
 #
-# - keys below `unmasked` are visible to every query of the tile: no mask but the one over $d$;
+# - keys below `unmasked`: the whole tiles that even the tile's *first* query sees all of, and that
+#   end before `seq_k` does. They need no mask but the one over $d$;
 # - keys from there to `end` are compared, with the diagonal and with `seq_k`.
 #
 # Products take the inputs' dtype (`p.to(v.dtype)`), sums are float32. `scale_log2` is
@@ -500,21 +530,28 @@ check("nb06-5")
 # </details>
 
 # %% [markdown]
-# <details><summary>Plain is right, causal wrong in the first tile</summary>
+# <details><summary>What is `unmasked`, as a formula?</summary>
 #
-# `unmasked` is `(start_q + 1) // BLOCK_K * BLOCK_K`: whole tiles of what the *first* query of the
-# tile sees. And it may not exceed the whole tiles of `seq_k`.
+# `seq_k // BLOCK_K * BLOCK_K`, whole tiles; and if causal no more than `(start_q + 1) // BLOCK_K *
+# BLOCK_K`, because query `start_q` sees `start_q + 1` keys.
 # </details>
-#
+
+# %% [markdown]
 # <details><summary>float32 is right, float16 is not</summary>
 #
 # `tl.dot` of float16 inputs gives float32. Keep it so until `tl.store`.
+# </details>
+#
+# <details><summary>It passes, but `course compile nb06-5` says that everything spills</summary>
+#
+# Does a tile of pointers walk, `k_ptrs += ...`? Section 7 says what that costs, and what does not.
 # </details>
 
 # %% [markdown]
 # What does the order buy? A simulation: an H200 has 132 multiprocessors; let each run two programs
 # at a time. The time of a program is the number of key tiles it visits; whoever is free takes the
-# next program.
+# next program. A GPU starts the programs of a grid's first dimension first. In your rung that is
+# the tiles of one head, so its order is "head by head".
 
 
 # %%
@@ -532,12 +569,14 @@ def busy(order, workers=264):
 
 # %%
 lengths, heads = [1024, 2048, 4096, 8192, 16384], 16
-shares = {"heaviest first": [], "lightest first": [], "one head after the other": []}
+shares = {f"{order} first": [] for order in ("heaviest", "lightest")}
+shares |= {f"head by head, {order}": [] for order in shares}
 for N in lengths:
-    weights = range(2, N // 64 + 1, 2)  # tiles of 128 queries and 64 keys
-    shares["heaviest first"].append(busy([w for w in reversed(weights) for _ in range(heads)]))
-    shares["lightest first"].append(busy([w for w in weights for _ in range(heads)]))
-    shares["one head after the other"].append(busy(list(weights) * heads))
+    light = list(range(2, N // 64 + 1, 2))  # tiles of 128 queries and 64 keys
+    for order, weights in (("heaviest first", light[::-1]), ("lightest first", light)):
+        shares[order].append(busy([w for w in weights for _ in range(heads)]))
+        shares[f"head by head, {order}"].append(busy(weights * heads))
+print({order: f"{share[3]:.0%}" for order, share in shares.items()}, "at 8,192")
 
 # %%
 pictures.schedules(shares, lengths)
@@ -548,6 +587,12 @@ committed.measured("experiments", experiment="order")
 # %% [markdown]
 # Up to 2,048 tokens there are fewer programs than places: no order helps, only smaller tiles. At
 # 4,096 a good order is worth most, and at 16,384 a bad one still wastes a tenth.
+#
+# The measured pair is `multihead` at 8,192 tokens, causal, 16 heads of 64, and its mirror image.
+# The gain is a few per cent, as between the two lines "head by head", not between the upper ones:
+# the heaviest tile of *each head* starts first, and the last head's light ones still come last. To
+# start all heavy tiles first the heads would have to be the grid's first dimension, or a program
+# has to work out which tile is its own, as `place` in `flash_attention/tiles.py` does.
 #
 # Try it: in your `multihead.py` let program 0 take the *first* tile, and run the check again. It
 # passes: order is speed, not correctness.
@@ -572,7 +617,8 @@ committed.measured("experiments", experiment="order")
 #
 # At $d$ = 64 both are 1/16. If they wait for each other, half of the speed is gone: 495 TFLOP/s at
 # best. At $d$ = 128 it is 660. (FlashAttention-3, Shah et al. 2024, section 3.1, makes this
-# argument.)
+# argument. 989 is the data sheet's peak; section 3's roof is lower, because it is what a large
+# product reached: under such a load the clock drops.)
 
 # %%
 pictures.budget()
@@ -677,6 +723,11 @@ print(f"rounding to bf16: {2**-9:.1e}; to fp16: {2**-12:.1e}")
 committed.measured("experiments", experiment="exponential")
 
 # %% [markdown]
+# One multiplication more for each score, and the whole kernel is that much slower: the products are
+# tensor cores' work, and of what is left for the other units (a multiply-add, an exponential, a
+# maximum, a sum, a conversion a score) it is a good part.
+
+# %% [markdown]
 # **Checkpoint.** Why does $d$ = 128 come nearer to the peak than $d$ = 64, in every implementation?
 #
 # <details><summary>Answer</summary>
@@ -690,17 +741,30 @@ committed.measured("experiments", experiment="exponential")
 # Tile sizes, warps and stages decide how many registers a thread needs (it has 255), and how much
 # shared memory a program takes (227 KB on an H200). Too many registers *spill* to memory. Nobody
 # can predict the best; one can only leave out the hopeless, and time the rest. The compiler tells
-# about the hopeless, without a GPU. This compiles **your** `multihead` rung with four tiles:
+# about the hopeless, without a GPU. This compiles **your** `multihead` rung with other tiles:
 
 # %%
 RUNG = f"{KERNELS}:rung_with_tiles"
 cases = [
     Case(lab.tile_name(tiles), RUNG, ((512, 2, 64),) * 3, "float16", ("multihead", *tiles))
-    for tiles in lab.TILES[:4]
+    for tiles in lab.TILES
 ]
+pd.set_option("display.max_colwidth", None)  # a problem is said in full
 compiled = compile_all(TREE, [90], cases)
 columns = ("registers", "spill_bytes", "shared_bytes", "tensor_cores", "problem")
 pd.DataFrame([{"tiles": row.op, **{c: getattr(row, c) for c in columns}} for row in compiled])
+
+# %% [markdown]
+# Does yours spill hundreds of bytes with *every* tile? Then the tile is not too large; look at how
+# you address it. Registers a thread, float16, $d$ = 64, sm_90, compiled with triton 3.7.1:
+#
+# | queries × keys, stages | 64 × 64, 2 | 128 × 64, 3 | 64 × 128, 3 |
+# |---|---|---|---|
+# | `k_ptr += ...`, a fixed tile of offsets | 138 | 228 | 208 |
+# | addresses computed anew in the loop | 128 | 251 | 188 |
+# | a tile of pointers walks: `k_ptrs += ...` | 255, spills 652 bytes | 255, 2168 | 255, 5176 |
+#
+# 64 × 64 pointers of 64 bits are 64 registers a thread, for $K$ and again for $V$, all the time.
 
 # %% [markdown]
 # Tiles are queries × keys. More stages mean more tiles on their way at once, in shared memory; more
@@ -709,6 +773,14 @@ pd.DataFrame([{"tiles": row.op, **{c: getattr(row, c) for c in columns}} for row
 
 # %%
 committed.measured("experiments", experiment="tiles")
+
+# %% [markdown]
+# Could you have told from the registers? Many of them, and no spills, is where the fast ones are;
+# but which is fastest no column says. A larger tile moves fewer bytes, and loses where its
+# registers leave no room for a second program on the multiprocessor, or its warps wait for each
+# other. The rung's own list, `_TILES` at the end of `multihead.py`, has three for this shape: 128 ×
+# 64 and 64 × 128 with 3 stages, 64 × 64 with 2. With the winner it takes what "heaviest tile first"
+# takes in section 5.
 
 # %% [markdown]
 # `@triton.autotune` does the timing, once for each value of its `key`, and remembers the winner:
@@ -774,6 +846,14 @@ pd.DataFrame(table)
 committed.rungs("multihead", "descriptors")
 
 # %% [markdown]
+# Long sequences take nearly the same time both ways: what these kernels wait for is not addresses.
+# Descriptors pay off where a warp of its own does the loading (section 10). Short ones show who
+# chooses tiles. `multihead` has fixed ones, of one stage, until its list is tried from 1,024 tokens
+# on (`launch.py`): so 1,024 can take *less* time than 512. The homework's kernel has fixed ones,
+# and pointers, while there is little to compute (`HEAVY` in `flash_attention/tiles.py`), here below
+# 4,096 tokens. The difference at 1,024 and 2,048 is tuning, not TMA.
+
+# %% [markdown]
 # **Checkpoint.** Which of your inputs cannot be described?
 #
 # <details><summary>Answer</summary>
@@ -822,7 +902,8 @@ for scale in (1.0, 500 / 448):
 #
 # $$ \text{scale} = \frac{\max |x|}{448}, \qquad x \approx \text{fp8} \cdot \text{scale} $$
 #
-# A block of zeros gets scale 1. `tensor.split(rows)` and `torch.stack` may help.
+# `x` may be in float16, which has few digits for numbers as small as scales: `.float()` first. In a
+# block of zeros any scale but 0 is right; take 1. `tensor.split(rows)` and `torch.stack` may help.
 
 
 # %% exercise="nb06-7" points=2
@@ -913,12 +994,12 @@ fp8.errors(errors, GROUPS)
 # %% [markdown]
 # ### nb06-8 The FP8 rung &nbsp; · &nbsp; 20 min
 # **Write**, in `attention_ladder/fp8.py`, the part of `_attention_fp8_kernel` that is missing.
-# `quantize_fp8` (given, in Triton) has already done to q, k and v what you did in nb06-7. It is
-# `multihead` with three changes:
+# `quantize_fp8` (given, in Triton) did to q, k and v what you did in nb06-7, with scales `(heads,
+# blocks)` instead of `(blocks, heads)`. It is `multihead` with three changes:
 #
 # - scores: $s = q_8 k_8^\top$ times the scale of this tile of q, times that of this tile of k;
-# - weights are 0 to 1: `p` is multiplied by $2^{\text{SHIFT}}$ before it becomes FP8, in the
-#   exponent of `exp2`, where it is free; `l` carries the same factor and the division cancels it;
+# - weights are 0 to 1, and below $2^{-10}$ E4M3 makes them 0: `p` becomes FP8 times
+#   $2^{\text{SHIFT}}$, in the exponent of `exp2`, where it is free. `l` has the same factor;
 # - $p_8 v_8$ is multiplied by the scale of this tile of v *before* it is added to `acc`.
 #   `v` is stored transposed, `(heads, d, keys)`, its keys in an order of their own:
 #   `in_order_of_values(p, BLOCK_Q, BLOCK_K)`, given, sorts the columns of `p` likewise.
@@ -938,6 +1019,12 @@ check("nb06-8")
 # </details>
 
 # %% [markdown]
+# <details><summary>"a tl.dot of float32 was not told its input_precision"</summary>
+#
+# In this kernel both sides of both products are FP8: `q`, `k` and `v` as loaded, `p.to(v.dtype)`.
+# </details>
+
+# %% [markdown]
 # <details><summary>It is off by the factor 256</summary>
 #
 # Is $2^{\text{SHIFT}}$ in `p` and in `l`, or in one of them only?
@@ -950,6 +1037,12 @@ check("nb06-8")
 
 # %%
 committed.rungs("multihead", "fp8")
+
+# %% [markdown]
+# Products twice as fast, and the kernel is not: only the products became faster. By section 6 a
+# score at $d$ = 64 costs 1/16 clock of products and 1/16 of exponentials; with FP8 it is 1/32 and
+# 1/16. If one waits for the other that is 4/3 as fast at best, and rounding `p` and sorting its
+# columns is new work. In short sequences quantising shows: three more kernels, in the time too.
 
 # %% [markdown]
 # **Checkpoint.** Why may $V$ not have one scale per *feature* and per block of tokens, and $K$ not
@@ -971,6 +1064,7 @@ committed.rungs("multihead", "fp8")
 # - **Persistent programs**: as many as there are places; each takes work until none is left, and
 #   starts loading the next tile while it stores the last.
 # - **Warp specialisation**: one warp only fetches, others only compute, with barriers between them.
+#   Those come in *warpgroups*: four warps that give the tensor cores one large product together.
 # - **Ping-pong** (FlashAttention-3, section 3.1): two groups of warps in turns, one on the tensor
 #   cores while the other exponentiates.
 
@@ -998,8 +1092,11 @@ print(f"20 orders of the same 1000 numbers: {len(sums)} different sums, e.g. {li
 # %% [markdown]
 # Two runs of the same training step then differ in the last bits, and a bug that shows up once in a
 # while cannot be told from noise. *Deterministic* attention fixes the order, by two kernels or by
-# waiting in line; or it adds integers, whose sum does not depend on the order, as the expert kernel
-# does. What each of its steps gained, and what determinism costs, at $d$ = 64:
+# waiting in line; or it adds integers, whose sum does not depend on the order, as the *expert
+# kernel* does: the instructor's, in Gluon, Triton's lower layer, where warps and barriers are
+# written out. What its steps gained, at $d$ = 64. Two rows of the backward pass are marked as
+# chosen: one gives the same bits every time, the other adds in any order. The difference between
+# them is what determinism costs.
 
 # %%
 committed.measured("expert_steps", head_dim=64, mask="causal")
