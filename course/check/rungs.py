@@ -186,6 +186,16 @@ def laid_out_apart(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Ten
     return q, k, v
 
 
+def beyond_float16(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(seq, d) tensors like these in float16; two products in each score are too large for it.
+
+    In float32 they cancel, and as all else is a multiple of 1/16, nothing is rounded in any order.
+    """
+    q, k = (torch.round(4 * t) / 4 for t in (q, k))
+    q[:, :2], k[:, 0], k[:, 1] = 320, 300, -300
+    return q.half(), k.half(), v.half()
+
+
 class fenced(TorchFunctionMode):
     """Inside it, the memory that is handed out lies between two red zones."""
 
