@@ -1,6 +1,6 @@
 """Pictures of notebook 03: what each rung holds, reads and reaches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,6 @@ from course.bench.canvas import canvas as bench_canvas
 from course.bench.canvas import finish, label_ends, style_of
 from course.bench.measured import load
 from course.bench.plots import fitted_power, memory_chart, speedup_chart, time_chart
-from course.check.written import written
 from course.pictures.style import (
     FAINT,
     GREY,
@@ -111,10 +110,8 @@ def one_query() -> Figure:
     return done(figure)
 
 
-@written()
-def reach(head_dims: Sequence[int], longest: Callable[[int], int]) -> Figure:
-    """The most keys that fit into one program, by the learner's count, against head dimension."""
-    keys = [longest(d) for d in head_dims]
+def reach(head_dims: Sequence[int], keys: Sequence[int]) -> Figure:
+    """The most keys that fit into one program, against the head dimension."""
     figure, (ax,) = chart(2.4, width=6.4)
     bars = ax.bar(range(len(keys)), keys, color=_COLOURS["vectorized"], width=0.6)
     ax.bar_label(bars, labels=[str(k) for k in keys], color=INK, fontsize=9)
@@ -125,13 +122,11 @@ def reach(head_dims: Sequence[int], longest: Callable[[int], int]) -> Figure:
     return done(figure)
 
 
-@written()
-def traffic(lengths: Sequence[int], counts: Mapping[str, Callable[[int], int]]) -> Figure:
-    """Bytes asked for (MiB) against sequence length, as the learner counts them, a line a rung."""
+def traffic(lengths: Sequence[int], counted: dict[str, list[int]]) -> Figure:
+    """Bytes asked for (MiB) against sequence length, one line a rung."""
     figure, (ax,) = chart(2.8, width=6.4)
-    for (name, count), rung in zip(counts.items(), RUNGS, strict=False):
-        mib = [count(N) / 2**20 for N in lengths]
-        ax.plot(lengths, mib, "o-", color=_COLOURS[rung], label=name)
+    for (name, values), rung in zip(counted.items(), RUNGS, strict=False):
+        ax.plot(lengths, np.array(values) / 2**20, "o-", color=_COLOURS[rung], label=name)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log", base=2)
     for axis in (ax.xaxis, ax.yaxis):
@@ -142,10 +137,8 @@ def traffic(lengths: Sequence[int], counts: Mapping[str, Callable[[int], int]]) 
     return done(figure)
 
 
-@written()
-def roofline(flops: float, counts: Mapping[str, Callable[[], int]]) -> Figure:
-    """Where rungs stand under the roofs of an H200: flops for each byte, as the learner counts."""
-    intensities = {name: flops / count() for name, count in counts.items()}
+def roofline(intensities: dict[str, float]) -> Figure:
+    """Where rungs stand under the roofs of an H200, from their flops for each byte they ask for."""
     figure, (ax,) = chart(3.2, width=7.0)
     x = np.logspace(-0.7, 3.9, 200)
     for peak, words in ((TENSOR_TFLOPS, "tensor cores, fp16"), (FP32_TFLOPS, "without, fp32")):

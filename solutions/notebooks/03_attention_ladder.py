@@ -33,7 +33,6 @@ import triton
 from attention_ladder import basic, naive, vectorized
 from attention_ladder.script import measure_rungs
 from course.bench.memory import peak_bytes
-from course.check.written import written
 from course.notebook import DEVICE, INTERPRETED, check
 from course.pictures import ladder
 
@@ -177,12 +176,11 @@ check("nb03-1")
 # result is allocated, and the matrix never exists. (N is small because the interpreter is slow.)
 
 # %%
-with written():
-    for N in (4, 8, 16):
-        q, k, v = torch.randn(3, N, 64, device=DEVICE)
-        mine = peak_bytes(partial(basic.attention, q, k, v), q, k, v)
-        theirs = peak_bytes(partial(naive.attention, q, k, v), q, k, v)
-        print(f"N = {N:3}: basic {mine:6} bytes, naive {theirs:6} bytes")
+for N in (4, 8, 16):
+    q, k, v = torch.randn(3, N, 64, device=DEVICE)
+    mine = peak_bytes(partial(basic.attention, q, k, v), q, k, v)
+    theirs = peak_bytes(partial(naive.attention, q, k, v), q, k, v)
+    print(f"N = {N:3}: basic {mine:6} bytes, naive {theirs:6} bytes")
 
 # %% [markdown]
 # At such lengths N is smaller than d, and the naive matrices are still small. At N = 65,536 the two
@@ -276,7 +274,8 @@ check("nb03-3", longest)
 # </details>
 
 # %%
-ladder.reach([16, 32, 64, 80, 128, 256], longest)
+dims = [16, 32, 64, 80, 128, 256]
+ladder.reach(dims, [longest(d) for d in dims])
 
 # %% [markdown]
 # And this is what the rung says to one key more. A limit you run into should tell you what it is.
@@ -358,8 +357,8 @@ lengths = [256, 1024, 4096, 16384]
 ladder.traffic(
     lengths,
     {
-        "naive": lambda N: naive_bytes(N, 64),
-        "basic, vectorized": lambda N: per_query_bytes(N, 64),
+        "naive": [naive_bytes(N, 64) for N in lengths],
+        "basic, vectorized": [per_query_bytes(N, 64) for N in lengths],
     },
 )
 
@@ -425,15 +424,15 @@ check("nb03-5", block_bytes, queries_needed)
 # (Williams, Waterman and Patterson, 2009). In fp16, at N = 8,192 and d = 64:
 
 # %%
-with written():
-    print("fp16 on tensor cores wants BLOCK_Q =", queries_needed(206, 2), "if no cache helps")
-counted = {
-    "naive": partial(naive_bytes, 8192, 64, 2),
-    "basic, vectorized": partial(per_query_bytes, 8192, 64, 2),
-    "blocks of 64": partial(block_bytes, 8192, 64, 64, 2),
-    "blocks of 256": partial(block_bytes, 8192, 64, 256, 2),
+flops = 4 * 8192**2 * 64
+intensities = {
+    "naive": flops / naive_bytes(8192, 64, 2),
+    "basic, vectorized": flops / per_query_bytes(8192, 64, 2),
+    "blocks of 64": flops / block_bytes(8192, 64, 64, 2),
+    "blocks of 256": flops / block_bytes(8192, 64, 256, 2),
 }
-ladder.roofline(4 * 8192**2 * 64, counted)
+print("fp16 on tensor cores wants BLOCK_Q =", queries_needed(206, 2), "if no cache helps")
+ladder.roofline(intensities)
 
 # %% [markdown]
 # Read it from left to right. One query a program gives memory nothing to do but carry: 1 flop for
@@ -521,16 +520,15 @@ ladder.numbers()
 # %%
 rungs = {"naive": naive.attention, "basic": basic.attention, "vectorized": vectorized.attention}
 rows = []
-with written():
-    if INTERPRETED:
-        q, k, v = torch.randn(3, 16, 64)
-        begin = time.perf_counter()
-        basic.attention(q, k, v)
-        seconds = time.perf_counter() - begin
-        print(f"basic, 16 queries and 16 keys: {seconds:.2f} s, interpreted. Not its speed: this")
-        print("is Python going through the kernel line by line, one program after the other.")
-    else:
-        rows = measure_rungs(rungs, [128, 256, 512, 1024, 2048])
+if INTERPRETED:
+    q, k, v = torch.randn(3, 16, 64)
+    begin = time.perf_counter()
+    basic.attention(q, k, v)
+    seconds = time.perf_counter() - begin
+    print(f"basic, 16 queries and 16 keys: {seconds:.2f} s, interpreted. This is not its speed:")
+    print("it is Python going through the kernel line by line, one program after the other.")
+else:
+    rows = measure_rungs(rungs, [128, 256, 512, 1024, 2048])
 
 # %%
 ladder.measured_here(rows)

@@ -1,4 +1,4 @@
-"""Notebook 03: its charts, what it says of the measurements, and cells before their exercises."""
+"""Notebook 03: its charts, and what it says of the measurements."""
 
 import re
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from matplotlib.text import Annotation
 
-from course.check.written import written
 from course.pictures import ladder
 from course.process import ROOT
 
@@ -55,27 +54,3 @@ def test_a_rung_has_one_row_of_numbers_a_length() -> None:
     table = ladder.numbers()
     assert table is not None and table.index.is_unique
     assert (table["vectorized / naive"] == "").sum() == (table.index > 512).sum()
-
-
-@pytest.mark.parametrize(
-    "raised",
-    [
-        NotImplementedError("nb03-3: what is left of the tile for keys"),
-        RuntimeError('static_assert(False, "nb03-3: what is left of the tile for keys")'),
-    ],
-)
-def test_what_is_not_written_takes_one_line(
-    raised: Exception, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def longest(d: int) -> int:
-        raise raised
-
-    assert ladder.reach([16], longest) is None
-    assert capsys.readouterr().out == (
-        "First nb03-3 (what is left of the tile for keys): it is used here.\n"
-    )
-
-
-def test_what_is_written_and_wrong_stops() -> None:
-    with pytest.raises(ZeroDivisionError), written():
-        1 / 0  # noqa: B018
