@@ -155,8 +155,8 @@ def test_each_pass_is_timed_after_the_warmup(subject, passes):
     assert_mean_and_std(row, work, sample=True)
     assert_flushed(work, passes.get("passes", 100))
     assert result["waits"] <= 2, (
-        f"right, but the program waited {result['waits']} times: in each pass that lets the GPU run "
-        "dry, and the launch is timed too; wait once, at the end"
+        f"right, but the program waited {result['waits']} times: in each pass that lets the GPU "
+        "run dry, and the launch is timed too; wait once, at the end"
     )
 
 

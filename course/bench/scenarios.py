@@ -68,8 +68,8 @@ def run(function: Callable[..., Any], scenario: str, **settings: Any) -> dict[st
         ``rows`` (a list of dictionaries), ``log`` (lines), ``work`` (label -> calls, untimed calls
         before the first timed one, timed calls and their ms, timed calls right after a flush of
         the cache, peak MiB of a call, its inputs),
-        ``mixed`` (the labels of each timed interval that held more than one of them), ``waits`` (how
-        often the program waited for the device).
+        ``mixed`` (the labels of each timed interval that held more than one of them), ``waits``
+        (how often the program waited for the device).
 
     Raises:
         TypeError: the function did not return what it should.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from course.check.case import case
 from course.check.close import how_many
-from course.check.nb06_fp8_mistakes import fp8_mistake
+from course.check.nb06_mistakes import fp8_mistake
 from course.check.nb06_rungs import LadderRung, judge_products, judge_tiles_visited
 from course.check.rungs import Rung
 from course.device import prepare
@@ -180,7 +180,7 @@ def _judge_small_weights(rung: Rung) -> None:
             _judge_output(got, q, k, v, False)
         except AssertionError as error:
             raise AssertionError(
-                f"{error}. Without the factor 2^SHIFT, E4M3 rounds weights below 2^-10 to 0"
+                f"{error} Without the factor 2^SHIFT, E4M3 rounds weights below 2^-10 to 0."
             ) from None
 
 
@@ -205,10 +205,10 @@ def _judge_output(
     wrong = ~((got.double() - exact).abs() <= allowed)
     if wrong.any():
         at = tuple(wrong.nonzero()[0].tolist())
-        first = got.transpose(0, 1).double()
+        first = got.transpose(0, 1)
         reason = fp8_mistake(first, heads_first, is_causal) if block and dtype == _E4M3 else ""
         raise AssertionError(
             f"o is wrong in {how_many(wrong)}, first at o{list(at)}: got "
             f"{got[at]:.4g}, expected {exact[at]:.4g} give or take {allowed[at]:.1g}, which is all "
-            f"that rounding the weights to 8 bits explains{reason}"
+            f"that rounding the weights to 8 bits explains.{reason}"
         )

@@ -72,8 +72,8 @@ def _judge_run(race: Callable[..., Any], warmup: int, passes: int) -> None:
             "clock.flush_cache(): they may find their inputs in the cache"
         )
     _judge_order([name for _, name in order])
-    # one after the warm-up does no harm
-    assert clock.synchronizations <= 2, (
+    # a few after the warm-up do no harm
+    assert clock.synchronizations < passes, (
         f"the program waited for the device {clock.synchronizations} times. Each time the device "
         "runs dry, and the next pass waits for its launch: launch all rounds, then synchronize once"
     )

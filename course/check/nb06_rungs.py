@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from course.check.case import case
 from course.check.close import assert_matches
 from course.check.fresh import surrounded
+from course.check.nb06_mistakes import rung_mistake
 from course.check.nb06_traffic import arithmetic, products
 from course.check.rungs import Rung, assert_writes_only_its_output, by_heads, reloaded
 from course.device import prepare
@@ -28,7 +29,9 @@ class LadderRung(Rung):
     def run(self, q: Tensor, k: Tensor, v: Tensor, is_causal: bool, alone: bool = False) -> Tensor:
         """See :meth:`Rung.run`."""
         if not self.tiles and not self.options:
-            return super().run(q, k, v, is_causal, alone)
+            output = super().run(q, k, v, is_causal, alone)
+            self._last = output, (q, k, v), is_causal
+            return output
         target, inputs = f"attention_ladder.{self.name}:attention", (q, k, v, is_causal)
         if self.tiles:
             target = "attention_ladder.launch:with_tiles"
@@ -36,7 +39,27 @@ class LadderRung(Rung):
         else:
             reply = self._subject.call(target, *inputs, *self.options)
         assert reply.kernels, f"{self.name} launched no kernel"
+        self._last = reply.output, (q, k, v), is_causal
         return reply.output
+
+    def judge(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        what: str,
+        reference: Callable[..., Tensor] | None = None,
+    ) -> None:
+        """See :meth:`Rung.judge`; the mistakes of the upper rungs are named, too."""
+        try:
+            super().judge(q, k, v, what, reference)
+        except AssertionError as error:
+            words = str(error)
+            got, inputs, is_causal = self._last
+            if got.shape == q.shape and "This is what comes out" not in words:
+                first = [t.transpose(0, 1) if t.ndim == 3 else t[None] for t in (got, *inputs)]
+                words += rung_mistake(first[0], first[1:], is_causal)
+            raise AssertionError(words) from None
 
     @contextlib.contextmanager
     def cut_in(self, BLOCK_Q: int, BLOCK_K: int) -> Iterator[str]:

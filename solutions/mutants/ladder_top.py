@@ -22,6 +22,7 @@ MUTANTS = [
         "the sum is not rescaled",
         "l = l * alpha + tl.sum(p, 1)",
         "l = l + tl.sum(p, 1)",
+        "if l is not multiplied",
     ),
     _mutant(
         _TILED,
@@ -52,30 +53,35 @@ MUTANTS = [
         "the accumulator is not rescaled",
         "v, acc * alpha[:, None], input",
         "v, acc, input",
+        "if acc is not multiplied",
     ),
     _mutant(
         _MULTIHEAD,
         "every head reads the first one's values",
         "    v_ptr += head * stride_vh\n",
         "",
+        "the values of head 0",
     ),
     _mutant(
         _MULTIHEAD,
         "a key after the query is visible",
         "start + j[None, :] <= i[:, None]",
         "start + j[None, :] <= i[:, None] + 1",
+        "sees key i + 1",
     ),
     _mutant(
         _MULTIHEAD,
         "the end is not masked",
         "visible = start + j[None, :] < seq_k\n",
         "visible = start + j[None, :] < seq_k + BLOCK_K\n",
+        "keys that do not exist take part",
     ),
     _mutant(
         _MULTIHEAD,
         "powers of 2 of scores that were not scaled for them",
         "math.log2(math.e) / math.sqrt",
         "1 / math.sqrt",
+        "without the factor log2(e)",
     ),
     _mutant(
         _FP8,
@@ -310,6 +316,6 @@ MUTANTS = [
         "the causal mask is missing",
         "visible & (start + j[None, :] <= i[:, None])",
         "visible",
-        "all keys of the tile in which the diagonal passes it",
+        "all keys of the tile that the diagonal crosses",
     ),
 ]

@@ -61,6 +61,7 @@ MUTANTS = [
         "title": "the accumulator keeps the weights of the old maximum",
         "old": "acc * alpha[:, None]",
         "new": "acc",
+        "says": "if acc is not multiplied",
     },
     {
         "exercise": "nb06-2",
@@ -169,6 +170,7 @@ MUTANTS = [
         "title": "a tile across the diagonal counts as full",
         "old": "tl.minimum(unmasked, (start_q + 1) // BLOCK_K * BLOCK_K)",
         "new": "tl.minimum(unmasked, (start_q + BLOCK_Q) // BLOCK_K * BLOCK_K)",
+        "says": "all keys of the tile that the diagonal crosses",
     },
     {
         "exercise": "nb06-5",

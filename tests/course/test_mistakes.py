@@ -23,6 +23,8 @@ def test_every_mistake_is_recognised_and_no_other(seq_q, seq_k, causal):
     for names, made in (
         (("O",), lambda: mistakes.outputs(Q, K, V, causal)),
         (("dQ", "dK", "dV"), lambda: mistakes.gradients(Q, K, V, dO, causal)),
+        (("out",), lambda: mistakes.products(Q @ K.mT, V)),
+        (("y",), lambda: mistakes.softmaxes(Q @ K.mT, (16, 64))),
     ):
         for words, results in made().items():
             if not words:
@@ -51,6 +53,19 @@ def test_what_is_right_is_said_and_what_is_unknown_is_not_guessed():
         with pytest.raises(AssertionError) as raised, mistakes.named(names, got, made):
             raise AssertionError("wrong.")
         assert str(raised.value) == said
+
+
+def test_what_is_wrong_by_little_is_not_called_right():
+    Q, K, V, dO = tensors()
+    made = partial(mistakes.gradients, Q, K, V, dO, False)
+    names = ("dQ", "dK", "dV")
+    with pytest.raises(AssertionError) as raised, mistakes.named(names, made()[""], made):
+        raise AssertionError("dQ is wrong.")
+    assert str(raised.value) == "dQ is wrong. dK and dV are right."
+    right = partial(mistakes.outputs, Q, K, V, False)
+    with pytest.raises(AssertionError) as raised, mistakes.named(("O",), right()[""], right):
+        raise AssertionError("O for 96 tokens is wrong.")
+    assert str(raised.value) == "O for 96 tokens is wrong."
 
 
 def test_a_list_of_tiles_joined_at_the_end_is_no_square():
