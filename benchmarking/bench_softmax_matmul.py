@@ -31,7 +31,7 @@ def time_forward(
 
     Call ``fn()`` ``warmup`` times untimed: the first call compiles the kernel. Forget the peak
     memory of that, then time ``passes`` calls one by one. A GPU runs behind the program, so put an
-    event before and after each call, and read them only when the device is done. Call
+    event before and after each call, wait once at the end, and read them only then. Call
     ``clock.flush_cache()`` before the first event of each pass: then the pass reads its inputs from
     memory, as in a real model, and not from the cache, and is not charged for the flush.
 
