@@ -15,6 +15,9 @@ SOFTMAX_SWEEP = "benchmarking.bench_softmax_matmul:sweep"
 ATTENTION_SWEEP = "benchmarking.bench_attention:sweep"
 
 PASSES = {"warmup": 3, "passes": 6}
+# letters of the error's name or text, or of other words for it
+NO_RESOURCE = ("outofresource", "sharedmemory")
+NO_MEMORY = ("outofmemory", "notenoughmemory")
 SOFTMAX_SIZES: dict[str, Any] = {
     "batch_size": 2,
     "d1": 3,
@@ -145,6 +148,16 @@ def assert_all_ran(result: dict[str, Any], rows: dict[str, dict[str, Any]], colu
     assert not empty, f"no {column} for {empty}; the log: {'; '.join(result['log'])[:500]}"
 
 
+def assert_logged(result: dict[str, Any], reason: tuple[str, ...], label: str = "") -> None:
+    """The log says why, by the error's name or in words."""
+    log = "\n".join(result["log"])
+    letters = re.sub("[^a-z]", "", log.lower())
+    assert any(word in letters for word in reason), (
+        f"{label}{': ' if label else ''}the log does not say that it was {reason[0]!r} "
+        f"(str(error), or the error's name); it has: {log!r}"
+    )
+
+
 @pytest.mark.exercise("hw1-4", points=1)
 @pytest.mark.parametrize("passes", [{"warmup": 3, "passes": 6}, {}], ids=["few", "default"])
 def test_each_pass_is_timed_after_the_warmup(subject, passes):
@@ -154,7 +167,7 @@ def test_each_pass_is_timed_after_the_warmup(subject, passes):
     assert_timed("fn", work, passes.get("warmup", 10), passes.get("passes", 100))
     assert_mean_and_std(row, work, sample=True)
     assert_flushed(work, passes.get("passes", 100))
-    assert result["waits"] <= 2, (
+    assert result["waits"] < passes.get("passes", 100), (
         f"right, but the program waited {result['waits']} times: in each pass that lets the GPU "
         "run dry, and the launch is timed too; wait once, at the end"
     )
@@ -201,11 +214,11 @@ def test_softmax_sweep_goes_on_after_a_configuration_that_cannot_run(subject):
         **PASSES,
         **SOFTMAX_SIZES,
     )
-    rows, log = softmax_rows(result), "\n".join(result["log"])
-    for label, reason in ((refused, "out of resource"), (too_large, "out of memory")):
+    rows = softmax_rows(result)
+    for label, reason in ((refused, NO_RESOURCE), (too_large, NO_MEMORY)):
         values = [rows[label][c] for c in SOFTMAX_MEASURED]
         assert values == [None] * 3, f"{label} cannot run: expected None three times, got {values}"
-        assert reason in log, f"{label}: the log does not say why ({reason!r}); it has: {log!r}"
+        assert_logged(result, reason, label)
     others = {label: row for label, row in rows.items() if label not in (refused, too_large)}
     assert_all_ran(result, others, "forward_ms_mean")
 
@@ -222,7 +235,7 @@ def test_softmax_sweep_goes_on_where_already_the_inputs_find_no_memory(subject):
         values = [large[c] for c in SOFTMAX_MEASURED]
         assert values == [None] * 3, f"d2 64, {tile}: expected None three times, got {values}"
         assert small["forward_ms_mean"] is not None, f"d2 4, {tile}: this one could run"
-    assert "no room for a tensor" in "\n".join(result["log"]), "the log does not say why"
+    assert_logged(result, NO_MEMORY)
 
 
 @pytest.mark.exercise("hw3-6", points=1)
@@ -266,7 +279,7 @@ def test_attention_benchmark_says_what_could_not_run(subject):
     compare_status(rows["pytorch_sdpa 16"], "OOM", [*FORWARD, *BACKWARD])
     compare_status(rows["flash_triton 16"], "OOM(backward)", BACKWARD)
     compare_status(rows["flash_triton 8"], "ok", [])
-    assert "out of memory" in "\n".join(result["log"]), "the log does not say what went wrong"
+    assert_logged(result, NO_MEMORY)
     result = subject.benchmark(
         ATTENTION_SWEEP,
         scenario="attention",
@@ -277,7 +290,7 @@ def test_attention_benchmark_says_what_could_not_run(subject):
     rows = attention_rows(result)
     compare_status(rows["flash_triton 8"], "failed", [*FORWARD, *BACKWARD])
     compare_status(rows["flash_triton 16"], "ok", [])
-    assert "out of resource" in "\n".join(result["log"]), "the log does not say what went wrong"
+    assert_logged(result, NO_RESOURCE)
 
 
 @pytest.mark.exercise("hw3-6")
@@ -288,7 +301,7 @@ def test_attention_benchmark_goes_on_where_already_the_inputs_find_no_memory(sub
     for name in ("flash_triton", "pytorch_sdpa"):
         compare_status(rows[f"{name} 16"], "OOM", [*FORWARD, *BACKWARD])
         compare_status(rows[f"{name} 8"], "ok", [])
-    assert "no room for a tensor" in "\n".join(result["log"]), "the log does not say why"
+    assert_logged(result, NO_MEMORY)
 
 
 def compare_status(row: dict[str, Any], status: str, empty: list[str]) -> None:

@@ -10,7 +10,7 @@ STUB = re.compile(r"\b((?:hw|nb)\d+-\d+): ([^\"\n]+)")
 
 @contextmanager
 def case(inputs: str, advice: str = "") -> Iterator[None]:
-    """Put the inputs in front of what an assertion inside says, and advice behind.
+    """Put the inputs in front of what an assertion inside says, and advice behind a wrong result.
 
     The error stays what it is: what it passed through says which line was wrong.
     """
@@ -22,5 +22,7 @@ def case(inputs: str, advice: str = "") -> Iterator[None]:
         while root.__cause__ is not None:
             root = root.__cause__
         if isinstance(root, AssertionError) and not STUB.match(str(root)):
-            root.args = (f"with {inputs}, {root} {advice}".rstrip(),)
+            # what a kernel's own line says needs no advice
+            more = f" {advice}" if advice and root is error else ""
+            root.args = (f"with {inputs}, {root}{more}",)
         raise

@@ -9,6 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from course.subject.watch import NOT_ARITHMETIC
 
+_PICKS = frozenset(("index", "index_select", "gather"))  # x[:, columns]: takes what it returns
+_COPIES = frozenset(("cat", "constant_pad_nd", "flip"))
+
 
 class Columns(TorchDispatchMode):
     """Inside it, notes what each operation takes of ``matrix``, as if a chip held a block of it.
@@ -43,20 +46,28 @@ class Columns(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         tensors = [a for a in args if isinstance(a, Tensor)]
-        if name not in NOT_ARITHMETIC:
+        if name not in NOT_ARITHMETIC | _COPIES:
             for t in tensors:
                 if t.numel() and t.untyped_storage()._cdata == self._storage:
-                    self._take(t)
+                    places = self._places(t)
+                    if name in _PICKS:
+                        places = func(places, *args[1:], **(kwargs or {}))
+                    self._take(places)
         if name in ("mm", "bmm", "addmm", "baddbmm") and len(tensors) > 1:
             self.widest = max(self.widest, tensors[-1].shape[-2])
         return func(*args, **(kwargs or {}))
 
-    def _take(self, t: Tensor) -> None:
+    @staticmethod
+    def _places(t: Tensor) -> Tensor:
+        """Where each element of ``t`` lies in the matrix."""
         span = 1 + sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True))
         memory = int(t.storage_offset()) + torch.arange(int(span))
-        places = set(memory.as_strided(t.shape, t.stride()).flatten().tolist())
-        self.widest = max(self.widest, len({place % self._width for place in places}))
-        for place in sorted(places):
+        return memory.as_strided(t.shape, t.stride())
+
+    def _take(self, places: Tensor) -> None:
+        taken = sorted(set(places.flatten().tolist()))
+        self.widest = max(self.widest, len({place % self._width for place in taken}))
+        for place in taken:
             if place in self._held:
                 self._held.move_to_end(place)
                 continue

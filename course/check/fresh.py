@@ -50,8 +50,9 @@ def surrounded(
 class Traffic:
     """What an interpreted kernel did with each fenced tensor, by name; nothing on a GPU.
 
-    ``loaded`` and ``stored`` count an element each time, ``widest`` is the size of the largest
-    block that was loaded, masked places included; ``products`` are calls of ``tl.dot``.
+    ``loaded`` counts an element each time, ``stored`` once for each program that stores it;
+    ``widest`` is the size of the largest block that was loaded, masked places included;
+    ``products`` are calls of ``tl.dot``.
     """
 
     loaded: Counter[str] = field(default_factory=Counter)
@@ -67,8 +68,8 @@ def like_a_gpu(
     """Inside it, the interpreter is as strict as a GPU may be; on a GPU nothing changes.
 
     A masked place that was loaded without ``other=`` holds ``hidden``, not 0. A fp32 ``tl.dot``
-    must ask for "ieee". No element beside a ``fenced`` tensor made by :func:`surrounded` may be
-    read, none beside a :class:`Guarded` output, given with advice for that case, written.
+    must not leave it at TF32. No element beside a ``fenced`` tensor made by :func:`surrounded` may
+    be read, none beside a :class:`Guarded` output, given with advice for that case, written.
 
     Raises:
         AssertionError: inside the kernel, so that triton wraps it in its own errors.
@@ -82,6 +83,7 @@ def like_a_gpu(
     builder: Any = InterpreterBuilder
     load, store = builder.create_masked_load, builder.create_masked_store
     dot = builder.create_dot
+    stored: set[tuple[Any, int]] = set()  # the program, and the address
     inputs = {name: one for name, one in fenced.items() if isinstance(one, Tensor)}
     outputs = {name: one for name, one in fenced.items() if not isinstance(one, Tensor)}
 
@@ -96,13 +98,17 @@ def like_a_gpu(
 
     def strict_store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         for name, (output, advice) in outputs.items():
-            count, beside, after = _places(output.tensor, ptrs.data[array_of(mask)])
+            addresses = ptrs.data[array_of(mask)]
+            count, beside, after = _places(output.tensor, addresses)
             assert not beside, _beside(name, beside, after, advice)
-            traffic.stored[name] += count
+            if count:
+                mine = {(self.grid_idx, address) for address in addresses.flatten().tolist()}
+                traffic.stored[name] += len(mine - stored)
+                stored.update(mine)
         return store(self, ptrs, value, mask, *rest, **named)
 
     def strict_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, *rest: Any) -> Any:
-        assert not a.dtype.is_fp32() or "IEEE" in str(input_precision).upper(), (
+        assert not (a.dtype.is_fp32() and str(input_precision).upper().endswith(".TF32")), (
             'tl.dot was not asked for input_precision="ieee". The interpreter computes the same '
             "either way; a GPU would round fp32 inputs to TF32"
         )

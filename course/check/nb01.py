@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -72,7 +73,7 @@ def three_passes(safe_softmax: Callable) -> str:
 def running(step: Callable) -> str:
     x = _random(3, 24)
     pair = unchanged(step, *_nothing(x), x[:, :8])
-    assert isinstance(pair, tuple) and len(pair) == 2, "expected a pair: the new m and l"
+    assert isinstance(pair, (tuple, list)) and len(pair) == 2, "expected a pair: the new m and l"
     with case("the first block, from m = -inf and l = 0"):
         assert_matches("m l", pair, _maximum_and_sum, x[:, :8])
     for name, row in (*_rows(24), ("rising rows", x.sort(-1).values * 5)):
@@ -183,9 +184,10 @@ def _run(
         assert traffic.widest["x"] <= BLOCK, (
             f"a tl.load took {traffic.widest['x']} columns of x; BLOCK, {BLOCK}, is the most"
         )
-        passes = traffic.loaded["x"] / x.numel()
+        # a clamped address instead of a mask reads the last element again
+        passes = traffic.loaded["x"] // (rows * BLOCK * triton.cdiv(n, BLOCK))
         assert passes <= 2, (
-            f"each element of x was read {passes:g} times, and two are enough: the first loop "
+            f"each element of x was read {passes} times, and two are enough: the first loop "
             "finds m and l together"
         )
 
@@ -248,7 +250,7 @@ def stopwatch(time_ms: Callable) -> str:
             f"you measured {times[0]} ms without clock.elapsed_ms: by a CPU clock such as "
             "time.time()? That times the launch, not the kernel"
         )
-        assert clock.synchronizations <= 2, (
+        assert clock.synchronizations < passes, (
             f"right, but the program waited {clock.synchronizations} times for {passes} passes: "
             "wait once, at the end, so that the GPU always has the next pass in its queue"
         )

@@ -83,7 +83,9 @@ def one_step(step: Callable) -> str:
     for start, end in ((0, 8), (8, 16), (16, 32), (32, 40)):
         given = [t.clone() for t in (m, l, acc)]
         result = step(m, l, acc, x[:, start:end], V[start:end])
-        assert isinstance(result, tuple) and len(result) == 3, "step should return m, l, acc"
+        assert isinstance(result, (tuple, list)) and len(result) == 3, (
+            "step should return m, l, acc"
+        )
         for name, before, now in zip(("m", "l", "acc"), given, (m, l, acc), strict=True):
             assert torch.equal(before, now), f"step changed the {name} it was given"
         m, l, acc = result

@@ -29,7 +29,9 @@ def online_step(step: Any) -> str:
         for tiles in (1, 2, 3):
             m, l, acc = Guarded(block), Guarded(block), Guarded(block, HEAD_DIM)
             got = m.tensor, l.tensor, acc.tensor
-            nb05_kernels.follow_kernel[(1,)](step, s, V, *got, width, tiles, block, 16, HEAD_DIM)
+            with like_a_gpu():
+                sizes = width, tiles, block, 16, HEAD_DIM
+                nb05_kernels.follow_kernel[(1,)](step, s, V, *got, *sizes)
             seen = s[:, : 16 * tiles], V[: 16 * tiles]
             for i, name in enumerate(("m", "l", "acc")):
                 assert_matches(
@@ -132,9 +134,10 @@ def causal_kernel(kernel: Any) -> str:
             describe(t, b)
             for t, b in ((Q, BLOCK_Q), (K, BLOCK_K), (V, BLOCK_K), (o.tensor, BLOCK_Q))
         ]
-        kernel[(programs, BATCH)](
-            *tensors, lse.tensor, visits.tensor, seq, 1 / math.sqrt(HEAD_DIM), BLOCK_Q, BLOCK_K
-        )
+        with like_a_gpu():
+            kernel[(programs, BATCH)](
+                *tensors, lse.tensor, visits.tensor, seq, 1 / math.sqrt(HEAD_DIM), BLOCK_Q, BLOCK_K
+            )
         _judge_output(o, lse, Q, K, V, True, what)
         counts = visits.tensor[0].int().tolist()
         expected = [_visits(tile * BLOCK_Q, BLOCK_Q, BLOCK_K) for tile in range(programs)]

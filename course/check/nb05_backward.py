@@ -10,7 +10,7 @@ from torch import Tensor
 
 from course.check import mistakes, nb05_kernels
 from course.check.close import assert_matches
-from course.check.fresh import Guarded, surrounded
+from course.check.fresh import Guarded, like_a_gpu, surrounded
 from course.check.nb05_inputs import BATCH, HEAD_DIM, condition, describe, inputs, random
 from course.check.registry import checker
 from course.oracle.attention import attention, attention_gradients, log_sum_exp, scores
@@ -43,9 +43,10 @@ def gradient_tile(gradient: Any) -> str:
     scale = 1 / math.sqrt(HEAD_DIM)
     for q_start, k_start, what in ((16, 0, "of a full tile"), (16, 16, "of a diagonal tile")):
         got = [Guarded(block, block).tensor for _ in range(2)]
-        nb05_kernels.tile_kernel[(1,)](
-            gradient, Q, K, V, dO, L, delta, *got, q_start, k_start, scale, block, HEAD_DIM
-        )
+        with like_a_gpu():
+            nb05_kernels.tile_kernel[(1,)](
+                gradient, Q, K, V, dO, L, delta, *got, q_start, k_start, scale, block, HEAD_DIM
+            )
         tile = slice(q_start, q_start + block), slice(k_start, k_start + block)
         for i, name in enumerate(("p", "ds")):
             assert_matches(
@@ -105,7 +106,9 @@ def _dv_dk(kernel: Any, *tensors: Tensor) -> tuple[Tensor, Tensor]:
     seq = L.shape[1]
     dk, dv = Guarded(BATCH, seq, HEAD_DIM).tensor, Guarded(BATCH, seq, HEAD_DIM).tensor
     described = [describe(t, 16) for t in (*matrices, dk, dv)]
-    kernel[(triton.cdiv(seq, 16), BATCH)](*described, L, delta, seq, 1 / math.sqrt(HEAD_DIM), 16)
+    sizes = seq, 1 / math.sqrt(HEAD_DIM), 16
+    with like_a_gpu(L=L, D=delta):
+        kernel[(triton.cdiv(seq, 16), BATCH)](*described, L, delta, *sizes)
     return dv, dk
 
 

@@ -1,7 +1,8 @@
 """The process that checks one exercise of a saved notebook without running the notebook.
 
-It executes from the cells before only imports, functions, classes and UPPER_CASE constants, and of
-these only what the exercise uses, then the exercise's cell and its check.
+It executes from the cells before only imports, functions, classes and constants, which are
+UPPER_CASE or plain numbers, and of these only what the exercise uses, then the exercise's cell and
+its check.
 """
 
 import ast
@@ -141,8 +142,21 @@ def _defined(statement: ast.stmt) -> list[str]:
     names = [
         part for one in targets for part in (one.elts if isinstance(one, ast.Tuple) else [one])
     ]
-    constants = [one.id for one in names if isinstance(one, ast.Name) and one.id.isupper()]
+    cheap = statement.value is not None and _is_cheap(statement.value)
+    constants = [
+        one.id for one in names if isinstance(one, ast.Name) and (cheap or one.id.isupper())
+    ]
     return constants if len(constants) == len(names) else []
+
+
+def _is_cheap(value: ast.expr) -> bool:
+    """A lambda, or numbers and words, such as ``-float("inf")`` or ``tl.constexpr(2)``."""
+    calls = [one.func for one in ast.walk(value) if isinstance(one, ast.Call)]
+    names = {one.id if isinstance(one, ast.Name) else getattr(one, "attr", "") for one in calls}
+    return isinstance(value, ast.Lambda) or (
+        names <= {"float", "int", "constexpr"}
+        and not any(isinstance(one, (ast.Subscript, ast.comprehension)) for one in ast.walk(value))
+    )
 
 
 def _needed(definitions: list[_Definition], cells: list[Cell]) -> list[_Definition]:

@@ -163,6 +163,9 @@ def _command(words: list[str]) -> str:
         if rest[0] not in (*commands, "release"):
             return f"course has no command {rest[0]}"
         exercises = [word for word in rest[1:] if re.match(r"(hw|nb)\d", word)]
+        if rest[0] == "check":  # which takes a whole homework or notebook too
+            parts = {name.split("-")[0] for name in (*points(), *notebook_exercises())}
+            exercises = [word for word in exercises if word not in parts]
         return next((why for why in map(wrong_with, exercises) if why), "")
     return "an unknown command"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from course.check.fresh import array_of, with_hidden
@@ -62,6 +63,11 @@ class Bounds:
         return within[0], addresses.size
 
 
+def _loses_bits(values: Any) -> bool:
+    """Whether TF32, with 13 bits less of the fraction, would round any of them."""
+    return bool((values.data.view(np.uint32) & 0x1FFF).any())
+
+
 @contextmanager
 def strict(bounds: Bounds) -> Iterator[None]:
     """Inside it addresses are checked, what a mask hides is NaN unless ``other=`` is given, and a
@@ -81,10 +87,12 @@ def strict(bounds: Bounds) -> Iterator[None]:
         return store(self, ptrs, value, mask, *rest, **named)
 
     def strict_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, *rest: Any) -> Any:
-        rounds = a.dtype.is_fp32() and str(input_precision).upper().endswith(".TF32")
-        assert not rounds or torch.get_float32_matmul_precision() != "highest", (
+        tf32 = a.dtype.is_fp32() and str(input_precision).upper().endswith(".TF32")
+        rounds = tf32 and torch.get_float32_matmul_precision() == "highest"
+        # whoever splits numbers into parts for TF32 has one factor that is exact in it
+        assert not (rounds and _loses_bits(a) and _loses_bits(b)), (
             "a tl.dot of float32 was not told its input_precision, or was told tf32. On a GPU it "
-            "would round its inputs to TF32, an error of 1e-3: pass it PRECISION"
+            "would round its inputs to TF32, an error of 1e-3: pass it the kernel's PRECISION, or ieee"
         )
         return dot(self, a, b, d, input_precision, *rest)
 

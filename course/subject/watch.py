@@ -18,7 +18,7 @@ NOT_ARITHMETIC = frozenset((
     "zeros_like", "ones", "ones_like", "full", "new_full", "full_like", "fill_", "zero_", "copy_",
     "clone", "_to_copy", "to", "detach", "alias", "view", "_unsafe_view", "_reshape_alias",
     "reshape", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select",
-    "split",
+    "split", "split_with_sizes", "unfold", "diagonal", "new_ones",
     "unbind", "as_strided", "contiguous", "set_", "lift_fresh", "_local_scalar_dense", "resize_",
 ))
 # fmt: on

@@ -90,7 +90,7 @@ MUTANTS = [
         "        mask = offsets < n\n        x = tl.load(x_ptr + offsets, mask=mask)\n"
         "        y = tl.load(y_ptr + offsets, mask=mask)\n"
         "        tl.store(out_ptr + offsets, x + y, mask=mask)",
-        "each program writes its own, once",
+        "each program writes its own",
     ),
     _mutant(
         "nb00-3",
@@ -237,7 +237,7 @@ MUTANTS = [
         "        offsets = pid * BLOCK + tl.arange(0, BLOCK)\n"
         "        x = tl.load(x_ptr + offsets, mask=offsets < n, other=0.0)\n"
         "        tl.store(partial_ptr + pid, tl.sum(x, 0))",
-        "each program writes its own, once",
+        "each program writes its own",
     ),
     _mutant(
         "nb00-7",
@@ -258,7 +258,7 @@ MUTANTS = [
         "K is masked on one side only",
         "b_mask = (k[:, None] < K) & (cols[None, :] < N)",
         "b_mask = cols[None, :] < N",
-        "k < K in both masks",
+        "with ragged K, memory beyond the end of b was read",
     ),
     _mutant(
         "nb00-7",

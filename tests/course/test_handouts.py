@@ -40,6 +40,8 @@ def test_every_name_is_in_the_code(document: Path) -> None:
         ("course chekc hw1-1", "no command"),
         ("[tool.course.releases]", "no such table"),
         ("course check hw1-9", "no test"),
+        ("course check hw9", "nothing in the code"),
+        ("course compile hw1", "nothing in the code"),
         ("python -m benchmarking.bench_softmax", "no such module"),
         ("pytest --exercises hw1-1", "unknown option"),
     ],
