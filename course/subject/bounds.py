@@ -92,7 +92,7 @@ def strict(bounds: Bounds) -> Iterator[None]:
         # whoever splits numbers into parts for TF32 has one factor that is exact in it
         assert not (rounds and _loses_bits(a) and _loses_bits(b)), (
             "a tl.dot of float32 was not told its input_precision, or was told tf32. On a GPU it "
-            "would round its inputs to TF32, an error of 1e-3: pass it the kernel's PRECISION, or ieee"
+            "would round its inputs to TF32, an error of 1e-3: pass it PRECISION, or ieee"
         )
         return dot(self, a, b, d, input_precision, *rest)
 
