@@ -102,7 +102,7 @@ def products(x: Tensor, V: Tensor) -> dict[str, tuple[Tensor, ...]]:
     return made | _not_rescaled_at(x, V)
 
 
-def softmaxes(x: Tensor, tiles: tuple[int, ...] = TILES) -> dict[str, tuple[Tensor, ...]]:
+def softmaxes(x: Tensor, tiles: tuple[int, ...]) -> dict[str, tuple[Tensor, ...]]:
     """softmax(x) over the last dimension, and what it becomes."""
     x = x.double()
     e = torch.exp(x - x.amax(-1, keepdim=True))

@@ -200,8 +200,8 @@ def _judge_output(
     Q, K, V = (fp8.quantize(t, block, dtype) for t in heads_first)
     exact = attention(Q, K, V, is_causal).transpose(0, 1)
     allowed = fp8.weight_error(Q, K, V, is_causal, dtype).transpose(0, 1)
-    # Hopper keeps some 14 bits of an FP8 product's sum
-    allowed = allowed + 4 * max(torch.finfo(q.dtype).eps, 2.0**-13) * exact.abs().max()
+    # of the largest of a head; Hopper keeps some 14 bits of an FP8 product's sum, float16 has 11
+    allowed = allowed + 4 * torch.finfo(q.dtype).eps * exact.abs().amax((0, 2), keepdim=True)
     wrong = ~((got.double() - exact).abs() <= allowed)
     if wrong.any():
         at = tuple(wrong.nonzero()[0].tolist())

@@ -108,13 +108,24 @@ def require(exercise: str, *objects: object) -> None:
 
 def unwritten(error: BaseException) -> str:
     """Which exercise a cell stopped at because it is a stub, in words; "" for all other errors."""
+    stub = _stub(_root(error))
+    if stub is None:
+        return ""
+    return f"This cell needs {stub[0]} first, which is not written yet ({stub[1]})."
+
+
+def _root(error: BaseException) -> BaseException:
+    """What ``error`` was raised from at first; a kernel's own error is the cause of Triton's."""
     while error.__cause__ is not None:
         error = error.__cause__
-    stubs = STUB.findall(str(error)) if STUB.match(str(error).strip()) else []
-    if not stubs or not isinstance(error, (NotImplementedError, AssertionError)):
-        return ""
-    exercise, title = stubs[-1]
-    return f"This cell needs {exercise} first, which is not written yet ({title})."
+    return error
+
+
+def _stub(error: BaseException) -> tuple[str, str] | None:
+    """The exercise and the title of the stub that raised ``error``; compiled, by static_assert."""
+    text = str(error).strip()
+    found = STUB.findall(text)
+    return found[-1] if found and ("static_assert" in text or STUB.match(text)) else None
 
 
 def in_words(error: BaseException, exercise: str = "") -> str:
@@ -125,18 +136,14 @@ def in_words(error: BaseException, exercise: str = "") -> str:
     ``exercise``, the learner's line that went wrong follows on a line of its own.
     """
     line = place(error, exercise) if exercise else ""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    error = _root(error)
     text = str(error).strip()
-    stubs = STUB.findall(text)
-    unwritten = stubs and ("static_assert" in text or STUB.match(text))
-    if isinstance(error, NotImplementedError) or unwritten:
-        if not stubs:
-            return f"is not written yet ({text})".removesuffix(" ()")
-        stub, title = stubs[-1]
-        if exercise and stub != exercise:
-            return f"is not written yet: it needs {stub} first ({title})"
-        return f"is not written yet ({title})"
+    stub = _stub(error)
+    if stub is not None:
+        where = f": it needs {stub[0]} first" if exercise and stub[0] != exercise else ""
+        return f"is not written yet{where} ({stub[1]})"
+    if isinstance(error, NotImplementedError):
+        return f"is not written yet ({text})".removesuffix(" ()")
     kind = type(error).__name__
     if isinstance(error, AssertionError):
         words = f"is not right yet: {text}"
@@ -144,4 +151,6 @@ def in_words(error: BaseException, exercise: str = "") -> str:
         words = f"stopped: {text}"
     else:
         words = f"stopped with {kind}: {text}"
-    return words + "".join(f"\n  {more}" for more in (line, hint(text, line)) if more)
+    # Triton's and Python's words are translated; the course's own need no hint
+    helps = hint(text, line) if line or not isinstance(error, AssertionError) else ""
+    return words + "".join(f"\n  {more}" for more in (line, helps) if more)

@@ -20,7 +20,7 @@ from course.check.close import assert_matches
 from course.check.fresh import Guarded, Traffic, like_a_gpu, surrounded
 from course.oracle.attention import attention as oracle
 from course.oracle.attention import scores
-from course.subject import Child, Direct, Subject
+from course.subject import Child, Direct, Reply, Subject
 
 
 def tree() -> Path:
@@ -42,6 +42,10 @@ class Rung:
             AssertionError: it launched no kernel, or PyTorch did part of the work.
         """
         reply = self._subject.call(f"attention_ladder.{self.name}:attention", q, k, v, is_causal)
+        return self.by_kernels(reply, alone)
+
+    def by_kernels(self, reply: Reply, alone: bool) -> Tensor:
+        """The output of a reply, see :meth:`run`."""
         assert reply.kernels, f"{self.name} launched no kernel"
         assert not (alone and reply.torch_ops), (
             f"{self.name} let PyTorch compute {reply.torch_ops[0]}; the kernel should do it all"

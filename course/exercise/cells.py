@@ -1,8 +1,7 @@
 """The process that checks one exercise of a saved notebook without running the notebook.
 
-It executes from the cells before only imports, functions, classes and constants, which are
-UPPER_CASE or plain numbers, and of these only what the exercise uses, then the exercise's cell and
-its check.
+It executes from the cells before only imports, functions, classes, UPPER_CASE constants, and names
+of numbers, words and lambdas; of these only what the exercise uses, then its cell and its check.
 """
 
 import ast
@@ -151,12 +150,10 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 def _is_cheap(value: ast.expr) -> bool:
     """A lambda, or numbers and words, such as ``-float("inf")`` or ``tl.constexpr(2)``."""
-    calls = [one.func for one in ast.walk(value) if isinstance(one, ast.Call)]
-    names = {one.id if isinstance(one, ast.Name) else getattr(one, "attr", "") for one in calls}
-    return isinstance(value, ast.Lambda) or (
-        names <= {"float", "int", "constexpr"}
-        and not any(isinstance(one, (ast.Subscript, ast.comprehension)) for one in ast.walk(value))
-    )
+    names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
+    attributes = {one.attr for one in ast.walk(value) if isinstance(one, ast.Attribute)}
+    plain = names <= {"float", "int", "tl"} and attributes <= {"constexpr"}
+    return plain or isinstance(value, ast.Lambda)
 
 
 def _needed(definitions: list[_Definition], cells: list[Cell]) -> list[_Definition]:

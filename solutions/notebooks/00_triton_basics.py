@@ -123,7 +123,7 @@ check("nb00-1", number_of_programs, my_block)
 #
 # What does a masked place hold after a load? Whatever `other=` says, for example
 # `tl.load(..., mask=mask, other=0.0)`. Without `other=` it is undefined: the interpreter happens to
-# give 0, a GPU may give anything, and the checks give NaN or infinity, which show.
+# give 0, a GPU may give anything. Without a GPU the checks give NaN or infinity, which show.
 
 # %% [markdown]
 # ### nb00-2 Add two vectors &nbsp; · &nbsp; 12 min

@@ -629,7 +629,7 @@ check("nb01-8", bytes_moved, gb_per_s)
 # whatever the kernel really does. So a kernel that reads twice looks slower, as it should. A plain
 # copy is the ceiling. Here is what was measured, with the finished package `online_softmax`, whose
 # programs take several rows: "16 x 16" means 16 rows, 16 columns at a time, which is correct and
-# wastes about half of the speed or more. "1 x 4096" takes one row in blocks of 4096: at 1024
+# reaches a third of a copy's speed. "1 x 4096" takes one row in blocks of 4096: at 1024
 # columns three quarters of a block are masked, and at 8192 the second read of a row finds it in the
 # cache.
 

@@ -126,9 +126,9 @@ ladder.one_query()
 check("nb03-1")
 
 # %% [markdown]
-# <details><summary>"Python itself died"</summary>
+# <details><summary>"memory that belongs to no tensor", or "elements beyond the end of o"</summary>
 #
-# Something was written outside the output. `acc` has `BLOCK_D` places, and a row of `o` only
+# Something was read or written outside. `acc` has `BLOCK_D` places, and a row of `o` only
 # `head_dim`: `tl.store` needs `d_mask`, as every load does. (The check runs your file in a process
 # of its own, so nothing of this notebook is lost.)
 # </details>

@@ -592,9 +592,9 @@ committed.measured("experiments", experiment="order")
 # The gain is a few per cent, as between the two lines "head by head", not between the upper ones:
 # the heaviest tile of *each head* starts first, and the last head's light ones still come last. To
 # start all heavy tiles first the heads would have to be the grid's first dimension, or a program
-# has to work out which tile is its own, as `place` in `flash_attention/tiles.py` does. Heads first,
-# tried on an H200, was faster up to 8,192 tokens and slower at 16,384: there the keys and values of
-# 16 heads, read side by side, no longer fit the L2 cache.
+# has to work out which tile is its own, as `place` in `flash_attention/tiles.py` does: group by
+# group of heads, because the keys and values of all heads of a long sequence, read side by side, do
+# not fit the L2 cache.
 
 # %% [markdown]
 # Try it: in your `multihead.py` let program 0 take the *first* tile, and run the check again. It
@@ -849,7 +849,7 @@ pd.DataFrame(table)
 committed.rungs("multihead", "descriptors")
 
 # %% [markdown]
-# Long sequences take nearly the same time both ways: what these kernels wait for is not addresses.
+# Long sequences take within a tenth of the same time both ways: what these kernels wait for is not addresses.
 # Descriptors pay off where a warp of its own does the loading (section 10). Short ones show who
 # chooses tiles. `multihead` has fixed ones, of one stage, until its list is tried from 1,024 tokens
 # on (`launch.py`): so 1,024 can take *less* time than 512. The homework's kernel has fixed ones,

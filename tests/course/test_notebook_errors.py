@@ -34,7 +34,12 @@ def shown(*cells: str) -> list[str]:
 def test_a_cell_that_needs_an_exercise_says_which_in_one_line():
     stub = 'raise NotImplementedError("nb00-2: add two vectors")'
     inside = f"try:\n    {stub}\nexcept NotImplementedError as e:\n    raise ValueError('x') from e"
-    wrong, direct, wrapped = shown("1 / 0", stub, inside)
+    compiled = (
+        "from triton.compiler.errors import CompileTimeAssertionFailure as Failure\n"
+        "source = 'tl.static_assert(False, \"nb00-2: add two vectors\")'\n"
+        "raise Failure(source, None, 'nb00-2: add two vectors')"
+    )
+    wrong, direct, wrapped, on_a_gpu = shown("1 / 0", stub, inside, compiled)
     assert "ZeroDivisionError: division by zero" in wrong and "1 / 0" in wrong
     line = "This cell needs nb00-2 first, which is not written yet (add two vectors)."
-    assert direct == wrapped == line
+    assert direct == wrapped == on_a_gpu == line
