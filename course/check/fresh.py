@@ -32,6 +32,11 @@ class nan_memory(TorchFunctionMode):
         return result
 
 
+def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Normal numbers on the CPU, the same each time."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
 def surrounded(
     tensor: Tensor, strides: Sequence[int] | None = None, fill: float = math.nan
 ) -> Tensor:

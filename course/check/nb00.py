@@ -10,7 +10,7 @@ from torch import Tensor
 
 from course.check.case import case
 from course.check.close import assert_matches
-from course.check.fresh import STORE_ADVICE, Guarded, Traffic, like_a_gpu, surrounded
+from course.check.fresh import STORE_ADVICE, Guarded, Traffic, like_a_gpu, random, surrounded
 from course.check.registry import checker
 from course.device import prepare
 
@@ -27,10 +27,6 @@ def _reads() -> str:
     if prepare().interpreted:
         return "; nothing outside was read"
     return " (stray reads are unproven: only the interpreter sees them)"
-
-
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @checker("nb00-1")
@@ -62,7 +58,7 @@ def blocks(number_of_programs: Callable, my_block: Callable) -> str:
 @checker("nb00-2")
 def add(add_kernel: Kernel) -> str:
     for n, BLOCK in ((64, 16), (63, 16), (1, 16), (1000, 128)):
-        x, y = surrounded(_random(n)), surrounded(_random(n, seed=1))
+        x, y = surrounded(random(n)), surrounded(random(n, seed=1))
         out = Guarded(n)
         with case(f"n={n}, BLOCK={BLOCK}"):
             with like_a_gpu(x=x, y=y, out=(out, STORE_ADVICE)) as traffic:
@@ -119,7 +115,7 @@ def _grey(rgb: Tensor) -> Tensor:
 @checker("nb00-4")
 def grey(grey_kernel: Kernel) -> str:
     H, W, BLOCK_H, BLOCK_W = 37, 13, 16, 8  # 3 x 2 tiles: program_id(0) is not program_id(1)
-    image = _random(H, W, 3).abs()
+    image = random(H, W, 3).abs()
     grid = (triton.cdiv(H, BLOCK_H), triton.cdiv(W, BLOCK_W))
     for layout, strides in (
         ("contiguous", (3 * W, 3, 1)),
@@ -150,15 +146,15 @@ def _row_max(x: Tensor) -> Tensor:
 
 @checker("nb00-5")
 def row_max(row_max_kernel: Kernel) -> str:
-    negative = -_random(4, 5).abs() - 1
+    negative = -random(4, 5).abs() - 1
     negative[0] *= -1
     negative -= torch.tensor([[0.0], [90.0], [60.0], [30.0]])  # the next row is larger
     cases = (
-        ("positive numbers", 4, 8, 8, _random(4, 8).abs()),
+        ("positive numbers", 4, 8, 8, random(4, 8).abs()),
         ("rows of negative numbers", 4, 5, 5, negative),
-        ("a slice of a wider matrix", 4, 5, 11, _random(4, 5)),
-        ("7 rows, two programs of 4", 7, 5, 11, _random(7, 5)),
-        ("the smallest numbers", 4, 5, 5, -3.3e38 + _random(4, 5) * 1e37),
+        ("a slice of a wider matrix", 4, 5, 11, random(4, 5)),
+        ("7 rows, two programs of 4", 7, 5, 11, random(7, 5)),
+        ("the smallest numbers", 4, 5, 5, -3.3e38 + random(4, 5) * 1e37),
     )
     for name, rows, cols, stride, values in cases:
         # a maximum does not see NaN, so what must not be read is infinite
@@ -176,7 +172,7 @@ def row_max(row_max_kernel: Kernel) -> str:
 def partial_sum(partial_sum_kernel: Kernel) -> str:
     for n, BLOCK in ((64, 16), (63, 16), (1000, 64)):
         programs = triton.cdiv(n, BLOCK)
-        x, out = surrounded(_random(n)), Guarded(programs)
+        x, out = surrounded(random(n)), Guarded(programs)
 
         def by_blocks(x: Tensor, BLOCK: int = BLOCK) -> Tensor:
             return torch.stack([part.sum() for part in x.split(BLOCK)])
@@ -204,38 +200,38 @@ def matmul(matmul_kernel: Kernel) -> str:
     cases = (
         (
             "one tile",
-            _random(16, 16),
-            _random(16, 16, seed=1),
+            random(16, 16),
+            random(16, 16, seed=1),
             False,
             "Do rows go with stride_am, cols with stride_bn, and k with stride_ak in a and with "
             "stride_bk in b? tl.dot(a, b, acc) returns the new acc: is it kept?",
         ),
         (
             "K in three steps",
-            _random(16, 48),
-            _random(48, 16, seed=1),
+            random(16, 48),
+            random(48, 16, seed=1),
             False,
             "Is acc kept from one step along K to the next, and does k move on by BLOCK_K?",
         ),
         (
             "ragged K",
-            _random(16, 50),
-            _random(50, 16, seed=1),
+            random(16, 50),
+            random(50, 16, seed=1),
             False,
             "K is 50 and BLOCK_K is 16: is there a fourth, shorter step, and are the places beyond "
             "K 0 in both tiles (k < K in both masks, other=0.0)?",
         ),
         (
             "edges masked",
-            _random(33, 50),
-            _random(50, 21, seed=1),
+            random(33, 50),
+            random(50, 21, seed=1),
             False,
             "M and N hang over the edge too: rows < M and cols < N.",
         ),
         (
             "everything transposed",
-            _random(33, 50),
-            _random(50, 21, seed=1),
+            random(33, 50),
+            random(50, 21, seed=1),
             True,
             "Which stride is left out, or swapped?",
         ),

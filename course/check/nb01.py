@@ -15,7 +15,7 @@ from course.check import mistakes
 from course.check.case import case
 from course.check.close import assert_matches
 from course.check.columns import Columns
-from course.check.fresh import STORE_ADVICE, Guarded, like_a_gpu, nan_memory, surrounded
+from course.check.fresh import STORE_ADVICE, Guarded, like_a_gpu, nan_memory, random, surrounded
 from course.check.registry import checker
 from course.check.tricky_clock import KERNEL_MS, TrickyClock, why
 from course.check.unchanged import unchanged
@@ -25,19 +25,15 @@ from course.oracle.softmax import softmax
 Kernel = Any  # a triton.jit function: launched as kernel[grid](*arguments)
 
 
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def _rows(n: int) -> list[tuple[str, Tensor]]:
     """Rows that are easy, far from 0, far from each other, all equal, with one huge element."""
-    huge = _random(3, n)
+    huge = random(3, n)
     huge[:, n // 2] = 500.0
     return [
-        ("ordinary rows", _random(3, n)),
-        ("rows around -50", _random(3, n) * 10 - 50),
-        ("rows around 100", _random(3, n) * 10 + 100),
-        ("rows around 0, -200 and -1000", _random(3, n) - torch.tensor([[0], [200], [1000]])),
+        ("ordinary rows", random(3, n)),
+        ("rows around -50", random(3, n) * 10 - 50),
+        ("rows around 100", random(3, n) * 10 + 100),
+        ("rows around 0, -200 and -1000", random(3, n) - torch.tensor([[0], [200], [1000]])),
         ("equal elements", torch.full((3, n), -7.0)),
         ("one huge element", huge),
     ]
@@ -64,14 +60,14 @@ def three_passes(safe_softmax: Callable) -> str:
     for name, x in _rows(17):
         with case(name):
             _assert_softmax("y", unchanged(safe_softmax, x), x)
-    used = _calls(safe_softmax, _random(2, 8))
+    used = _calls(safe_softmax, random(2, 8))
     assert not used, f"right, but by PyTorch's own {used[0]}: write the three passes yourself"
     return "no overflow, whatever the rows"
 
 
 @checker("nb01-2")
 def running(step: Callable) -> str:
-    x = _random(3, 24)
+    x = random(3, 24)
     pair = unchanged(step, *_nothing(x), x[:, :8])
     assert isinstance(pair, (tuple, list)) and len(pair) == 2, "expected a pair: the new m and l"
     with case("the first block, from m = -inf and l = 0"):
@@ -94,8 +90,8 @@ def in_blocks(blocked_softmax: Callable) -> str:
             with case(f"{name}, n={n}, BLOCK={BLOCK}"):
                 _assert_softmax("y", y, x, (BLOCK,))
     with case("float64"):
-        _assert_softmax("y", blocked_softmax(_random(3, 16).double(), 4), _random(3, 16).double())
-    x = _random(2, 64)
+        _assert_softmax("y", blocked_softmax(random(3, 16).double(), 4), random(3, 16).double())
+    x = random(2, 64)
     with Columns(x, 8) as taken:
         blocked_softmax(x, 8)
     assert taken.widest <= 8, (
@@ -160,7 +156,7 @@ def kernel(softmax_kernel: Kernel) -> str:
     ):
         for name, values in _rows(n):
             _run(softmax_kernel, f"{name}, n={n}, BLOCK={BLOCK}{hint}", values, (n, 1), BLOCK)
-    values, dense = _random(3, 20) * 10 - 50, "contiguous rows are right"
+    values, dense = random(3, 20) * 10 - 50, "contiguous rows are right"
     _run(softmax_kernel, f"a transposed view; {dense}", values, (1, 3), 16)
     _run(softmax_kernel, f"every second column; {dense}", values, (50, 2), 16)
     # many terms so small that a sum kept in fp16 loses each of them
@@ -201,18 +197,18 @@ def _gradient(y: Tensor, dy: Tensor) -> Tensor:
 @checker("nb01-6")
 def backward(softmax_backward: Callable) -> str:
     for rows, n in ((3, 17), (6, 6), (1, 5)):
-        y = torch.softmax(_random(rows, n), dim=-1)
-        dy = _random(rows, n, seed=1)
+        y = torch.softmax(random(rows, n), dim=-1)
+        dy = random(rows, n, seed=1)
         got = unchanged(softmax_backward, y, dy)
         made = partial(_gradients, y, dy)
         with case(f"{rows} row{'s' * (rows > 1)} of {n}"), mistakes.named(("dx",), got, made):
             assert_matches("dx", got, _gradient, y, dy)
-    y = torch.softmax(_random(4, 9, seed=2), dim=-1)
+    y = torch.softmax(random(4, 9, seed=2), dim=-1)
     got = softmax_backward(y, torch.ones(1, 1).expand(4, 9))
     assert got.abs().max() < 1e-6, "the gradient of sum(y) = 1 must be 0: is D missing?"
     used = _calls(softmax_backward, y, y.clone())
     assert not used, f"right, but by PyTorch's own {used[0]}: write the equation yourself"
-    y = torch.softmax(_random(1, 512), dim=-1)
+    y = torch.softmax(random(1, 512), dim=-1)
     alive = peak_bytes(lambda: softmax_backward(y, y), y)
     assert alive < y.numel() ** 2, (
         f"{alive} bytes were alive at once for one row of {y.numel()}: was the whole of J made?"

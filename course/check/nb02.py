@@ -13,20 +13,16 @@ from course.check.case import case
 from course.check.close import assert_matches
 from course.check.columns import Columns
 from course.check.counted import assert_counted
-from course.check.fresh import Guarded, like_a_gpu, surrounded
+from course.check.fresh import Guarded, like_a_gpu, random, surrounded
 from course.check.registry import checker
 from course.device import prepare
 
 Kernel = Any  # a triton.jit function: launched as kernel[grid](*arguments)
 
 
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def _rows(d1: int, d2: int) -> Tensor:
     """Far below zero, so that a forgotten maximum or a wrong start shows; one row all equal."""
-    x = _random(d1, d2) * 10 - 50
+    x = random(d1, d2) * 10 - 50
     x[-1] = -1000.0
     return x
 
@@ -52,7 +48,7 @@ def count(unfused_bytes: Callable, fused_bytes: Callable) -> str:
 @checker("nb02-2")
 def elementwise(scale_shift_relu_kernel: Kernel) -> str:
     for n, a, b in ((64, 2.0, 0.5), (1, -1.0, 3.0), (63, -0.7, -0.1), (1000, 1.5, 0.2)):
-        x, y = surrounded(_random(n)), Guarded(n)
+        x, y = surrounded(random(n)), Guarded(n)
         with case(f"n={n}, a={a}, b={b}, BLOCK=128"):
             with like_a_gpu(x=x):
                 scale_shift_relu_kernel[(triton.cdiv(n, 128),)](x, y.tensor, n, a, b, BLOCK=128)
@@ -64,7 +60,7 @@ def elementwise(scale_shift_relu_kernel: Kernel) -> str:
 @checker("nb02-3")
 def blocks(matmul_by_blocks: Callable) -> str:
     for d1, d2, d3, BLOCK in ((12, 48, 7, 16), (5, 16, 3, 16), (12, 40, 7, 16), (3, 9, 4, 1)):
-        P, V = _random(d1, d2).softmax(-1), _random(d2, d3, seed=1)
+        P, V = random(d1, d2).softmax(-1), random(d2, d3, seed=1)
         with Columns(P, BLOCK) as taken:
             got = matmul_by_blocks(P, V, BLOCK)
         with case(f"d2={d2}, BLOCK={BLOCK}"):
@@ -77,7 +73,7 @@ def blocks(matmul_by_blocks: Callable) -> str:
 
 @checker("nb02-4")
 def one_step(step: Callable) -> str:
-    x, V = _rows(6, 40), _random(40, 5, seed=1)
+    x, V = _rows(6, 40), random(40, 5, seed=1)
     x[0, :8], x[1, 32:] = 20.0, 20.0  # a maximum at the very start, one at the very end
     m, l, acc = torch.full((6, 1), -float("inf")), torch.zeros(6, 1), torch.zeros(6, 5)
     for start, end in ((0, 8), (8, 16), (16, 32), (32, 40)):
@@ -115,10 +111,10 @@ def _weighted_sum(x: Tensor, V: Tensor) -> Tensor:
 @checker("nb02-5")
 def whole_pass(one_pass: Callable) -> str:
     for d1, d2, d3, BLOCK in ((3, 16, 4, 16), (3, 64, 4, 16), (5, 1, 4, 16), (4, 63, 3, 16)):
-        x, V = _rows(d1, d2), _random(d2, d3, seed=1)
+        x, V = _rows(d1, d2), random(d2, d3, seed=1)
         with case(f"d2={d2}, BLOCK={BLOCK}"):
             mistakes.assert_product("the result", one_pass(x, V, BLOCK), x, V)
-    x, V = _rows(32, 512), _random(512, 4, seed=1)
+    x, V = _rows(32, 512), random(512, 4, seed=1)
     x[0, 300] = 1e4
     with case("one huge value"):
         with Columns(x, 32) as taken:
@@ -142,7 +138,7 @@ def kernel(fused_kernel: Kernel) -> str:
     for d1, d2, D3, B1, B2 in ((16, 32, 16, 16, 32), (16, 48, 32, 16, 16), (32, 64, 16, 16, 32)):
         x = _rows(d1, d2)
         x[0, d2 // 2] = 1e4
-        x, V, o = surrounded(x), surrounded(_random(d2, D3, seed=1)), Guarded(d1, D3)
+        x, V, o = surrounded(x), surrounded(random(d2, D3, seed=1)), Guarded(d1, D3)
         before = x.clone()
         columns = "one block of columns" if d2 == B2 else f"{d2 // B2} blocks of columns"
         with case(f"d1={d1}, d2={d2}, D3={D3}, BLOCK_1={B1}, BLOCK_2={B2}, {columns}"):
@@ -177,7 +173,7 @@ def tile_bytes(tiled_bytes: Callable) -> str:
 def peaks(unfused_peak: Callable, fused_peak: Callable, fused: Callable) -> str:
     device = prepare().device
     for d1, d2, d3 in ((32, 128, 16), (64, 64, 32)):
-        x, V = _random(d1, d2).to(device), _random(d2, d3).to(device)
+        x, V = random(d1, d2).to(device), random(d2, d3).to(device)
         for name, predict, call in (
             ("unfused_peak", unfused_peak, lambda x=x, V=V: torch.softmax(x, dim=-1) @ V),
             ("fused_peak", fused_peak, lambda x=x, V=V: fused(x, V)),

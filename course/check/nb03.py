@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from course.check.counted import assert_counted
-from course.check.fresh import surrounded
+from course.check.fresh import random, surrounded
 from course.check.registry import checker
 from course.check.rungs import (
     Rung,
@@ -19,12 +19,8 @@ from course.check.rungs import (
 )
 
 
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def _qkv(seq_q: int, seq_k: int, d: int) -> tuple[Tensor, Tensor, Tensor]:
-    return _random(seq_q, d), _random(seq_k, d, seed=1), _random(seq_k, d, seed=2)
+    return random(seq_q, d), random(seq_k, d, seed=1), random(seq_k, d, seed=2)
 
 
 def _judge(
@@ -47,7 +43,7 @@ def _all_inputs(name: str) -> None:
         for lengths in ((3, 11, 40), (2, 70, 72), (1, 400, 16)):
             _judge(rung, map(surrounded, _qkv(*lengths)), "")
         far = torch.ones(5, 16)
-        q, k, v = far, -30 * far + _random(5, 16), _random(5, 16, seed=1)
+        q, k, v = far, -30 * far + random(5, 16), random(5, 16, seed=1)
         asks = "is the maximum subtracted, and does it start at -inf?"
         _judge(rung, map(surrounded, (q, k, v)), f", scores around -120 ({asks})")
         asks = "is every stride used, each of its own tensor?"

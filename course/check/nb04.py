@@ -9,12 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from course.check import mistakes
 from course.check.close import assert_matches
+from course.check.fresh import random
 from course.check.registry import checker
 from course.oracle.attention import attention, attention_gradients, log_sum_exp, scores
-
-
-def _random(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _condition(L: Tensor) -> float:
@@ -24,8 +21,8 @@ def _condition(L: Tensor) -> float:
 
 @checker("nb04-1")
 def online_step(step: Callable) -> str:
-    V = _random(24, 8, seed=1)
-    tiles = _random(5, 24, seed=2).split(8, dim=1)
+    V = random(24, 8, seed=1)
+    tiles = random(5, 24, seed=2).split(8, dim=1)
     # the second tile raises the maximum of rows 0 to 2 only, the third of no row
     raised = torch.tensor([4.0, 5, 6, -9, -9])[:, None]
     S = torch.cat([tiles[0], tiles[1] + raised, tiles[2] - 9], dim=1)
@@ -60,7 +57,7 @@ def _state(S: Tensor, V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @checker("nb04-2", calls={"nb04-1": ["online_step"]})
 def row_tile(rows: Callable) -> str:
-    Q, K, V = _random(16, 32, seed=1), _random(96, 32, seed=2), _random(96, 32, seed=3)
+    Q, K, V = random(16, 32, seed=1), random(96, 32, seed=2), random(96, 32, seed=3)
     for BLOCK_K in (96, 32, 16):
         _judge_row(rows(Q, K, V, BLOCK_K), Q, K, V, f"with BLOCK_K = {BLOCK_K}")
     _judge_row(rows(Q, 20 * K, V, 32), Q, 20 * K, V, "with large scores")
@@ -115,7 +112,7 @@ def tile_ranges(ranges: Callable) -> str:
 
 @checker("nb04-4", calls={"nb04-1": ["online_step"], "nb04-3": ["tile_ranges"]})
 def causal_row_tile(rows: Callable) -> str:
-    Q, K, V = (_random(64, 16, seed=seed) for seed in (1, 2, 3))
+    Q, K, V = (random(64, 16, seed=seed) for seed in (1, 2, 3))
     for BLOCK_Q, BLOCK_K in ((16, 16), (16, 32), (32, 16)):
         for q_start in range(0, 64, BLOCK_Q):
             stop = q_start + BLOCK_Q
@@ -134,7 +131,7 @@ def causal_row_tile(rows: Callable) -> str:
 
 @checker("nb04-5")
 def probabilities(recompute: Callable) -> str:
-    Q, K = _random(32, 16, seed=1), _random(32, 16, seed=2)
+    Q, K = random(32, 16, seed=1), random(32, 16, seed=2)
     Q[:16] += 2  # rows must not look like columns
     cases = {
         "P": (K, slice(None)),
@@ -157,7 +154,7 @@ def probabilities(recompute: Callable) -> str:
 @checker("nb04-6")
 def score_gradient(delta: Callable | None, gradient: Callable) -> str:
     """``delta`` is None where nb04-7, which needs only ``gradient``, asks on its behalf."""
-    S, V, dO = _random(16, 24, seed=1), _random(24, 8, seed=2), _random(16, 8, seed=3)
+    S, V, dO = random(16, 24, seed=1), random(24, 8, seed=2), random(16, 8, seed=3)
     P = torch.softmax(S, dim=-1)
     D = delta(P @ V, dO) if delta else (P @ V * dO).sum(-1)
     assert_matches("D", D, lambda O, g: torch.einsum("qd,qd->q", O, g), P @ V, dO)
@@ -183,7 +180,7 @@ def _through_softmax(S: Tensor, V: Tensor, dO: Tensor) -> Tensor:
 def backward_tile(tile: Callable) -> str:
     _judge_tiles(tile, False, "")
     _judge_tiles(tile, True, " under the causal mask")
-    Q, K, V, dO = (_random(8, 4, seed=seed) for seed in range(4))
+    Q, K, V, dO = (random(8, 4, seed=seed) for seed in range(4))
     K = 1e4 * K
     L, D = log_sum_exp(Q, K, True), (attention(Q, K, V, True) * dO).sum(-1)
     parts = tile(Q, K, V, dO, L, D, torch.ones(8, 8, dtype=torch.bool).triu(1))
@@ -196,7 +193,7 @@ def backward_tile(tile: Callable) -> str:
 
 def _judge_tiles(tile: Callable, is_causal: bool, what: str) -> None:
     seq, block, rows = 48, 16, slice(32, 48)
-    Q, K, V, dO = (_random(seq, 8, seed=seed) for seed in range(4))
+    Q, K, V, dO = (random(seq, 8, seed=seed) for seed in range(4))
     L, D = log_sum_exp(Q, K, is_causal), (attention(Q, K, V, is_causal) * dO).sum(-1)
     hidden = torch.ones(seq, seq, dtype=torch.bool).triu(1) & is_causal
     parts = []
@@ -251,7 +248,7 @@ class _Largest(TorchDispatchMode):
 @checker("nb04-8", calls={"nb04-6": ["delta", "score_gradient"], "nb04-7": ["backward_tile"]})
 def tiled_backward(gradients: Callable) -> str:
     seq, block = 96, 16
-    Q, K, V, dO = (_random(seq, 8, seed=seed) for seed in range(4))
+    Q, K, V, dO = (random(seq, 8, seed=seed) for seed in range(4))
     O, L = attention(Q, K, V, True), log_sum_exp(Q, K, True)
     with _Largest() as largest:
         got = gradients(Q, K, V, O, L, dO, block)

@@ -1,17 +1,16 @@
 """What the checks of notebook 05 launch its kernels with: inputs between NaN."""
 
-import torch
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from course.check.fresh import surrounded
+from course.check import fresh
 
 BATCH, HEAD_DIM = 2, 16
 
 
 def random(*shape: int, seed: int) -> Tensor:
     """Normal numbers, float32, on the kernels' device."""
-    return surrounded(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)))
+    return fresh.surrounded(fresh.random(*shape, seed=seed))
 
 
 def inputs(seq: int, count: int = 3) -> list[Tensor]:

@@ -13,17 +13,13 @@ from course.check import nb06_kernels
 from course.check.case import case
 from course.check.close import assert_matches
 from course.check.counted import assert_counted
-from course.check.fresh import Guarded, surrounded
+from course.check.fresh import Guarded, random, surrounded
 from course.check.mistakes import named
 from course.check.nb06_fp8 import judge_fp8, judge_quantiser
 from course.check.nb06_race import judge_race
 from course.check.nb06_rungs import LadderRung, judge_multihead, judge_tiled
 from course.check.nb06_traffic import arithmetic
 from course.check.registry import checker
-
-
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @checker("nb06-1")
@@ -196,7 +192,7 @@ def multihead() -> str:
 @checker("nb06-6")
 def base_two(tile: Any) -> str:
     rows, keys, d, scale = 16, 64, 32, 1 / math.sqrt(32)
-    v = surrounded(_random(keys, d, seed=2))
+    v = surrounded(random(keys, d, seed=2))
     apart = torch.zeros(rows, 1)
     apart[::2] = -1e4
     kinds = {
@@ -206,7 +202,7 @@ def base_two(tile: Any) -> str:
         "scores 10,000 lower in every other row than in the rest": (6.0, apart),
     }
     for what, (factor, shift) in kinds.items():
-        s = surrounded(factor * _random(rows, keys, seed=1) + shift)
+        s = surrounded(factor * random(rows, keys, seed=1) + shift)
         o, lse = Guarded(rows, d), Guarded(rows)
         with arithmetic((rows, keys)) as counts:
             nb06_kernels.tile_kernel[(1,)](tile, s, v, o.tensor, lse.tensor, scale, rows, keys, d)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from course.check.case import case
 from course.check.close import how_many
+from course.check.fresh import random
 from course.check.nb06_mistakes import fp8_mistake
 from course.check.nb06_rungs import LadderRung, judge_products, judge_tiles_visited
 from course.check.rungs import Rung
@@ -22,10 +23,6 @@ _STEP = 2.0**-4  # rounding to 3 bits of fraction moves a number by at most this
 _SMALLEST = 2.0**-10  # half of the smallest subnormal number
 
 
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def judge_quantiser(quantise: Callable) -> str:
     """Judge ``quantise(x, rows) -> (fp8, scale)``.
 
@@ -33,7 +30,7 @@ def judge_quantiser(quantise: Callable) -> str:
         AssertionError: in words.
     """
     for seq, heads, d, rows in ((16, 1, 4, 16), (64, 3, 8, 16), (50, 2, 16, 16), (40, 2, 8, 64)):
-        x = _random(seq, heads, d, seed=1)
+        x = random(seq, heads, d, seed=1)
         # each block and head of another size; the last block of the last head is empty
         x *= 10.0 ** torch.arange(-3, heads - 3)[None, :, None]
         x[: rows // 2] *= 30.0
@@ -41,10 +38,10 @@ def judge_quantiser(quantise: Callable) -> str:
         with case(f"x: {(seq, heads, d)}, rows={rows}"):
             _judge_one(quantise(x.clone(), rows), x, rows)
     # float16 has no such scales: 0.001 / 448 is below its normal numbers
-    small = (1e-3 * _random(50, 2, 16, seed=3)).half()
+    small = (1e-3 * random(50, 2, 16, seed=3)).half()
     with case("x: (50, 2, 16) in float16, numbers around 0.001, rows=16"):
         _judge_one(quantise(small.clone(), 16), small.float(), 16)
-    x = _random(64, 1, 8, seed=2)
+    x = random(64, 1, 8, seed=2)
     x[3, 0, 5] = 1e4
     q8, scale = quantise(x, 16)
     rest = (dequantised(q8, scale, 16) - x)[16:].abs().max().item()
@@ -150,7 +147,7 @@ def judge_fp8(rung: LadderRung) -> str:
 def _judge_inputs(
     rung: LadderRung, seq_q: int, seq_k: int, heads: int, d: int, what: str = ""
 ) -> None:
-    q, k, v = (_random(n, heads, d, seed=s).half() for s, n in enumerate((seq_q, seq_k, seq_k)))
+    q, k, v = (random(n, heads, d, seed=s).half() for s, n in enumerate((seq_q, seq_k, seq_k)))
     # heads, and blocks of 128 rows, of different sizes
     q[:, -1] /= 4
     k[:, -1] *= 4
@@ -207,8 +204,9 @@ def _judge_output(
         at = tuple(wrong.nonzero()[0].tolist())
         first = got.transpose(0, 1)
         reason = fp8_mistake(first, heads_first, is_causal) if block and dtype == _E4M3 else ""
-        raise AssertionError(
+        said = (
             f"o is wrong in {how_many(wrong)}, first at o{list(at)}: got "
             f"{got[at]:.4g}, expected {exact[at]:.4g} give or take {allowed[at]:.1g}, which is all "
-            f"that rounding the weights to 8 bits explains.{reason}"
+            "that rounding the weights to 8 bits explains."
         )
+        raise AssertionError(f"{said} {reason}".rstrip())

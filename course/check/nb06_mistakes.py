@@ -58,7 +58,7 @@ def _named(got: Tensor, right: Tensor, made: dict[str, Tensor], close: float) ->
         size = wrong.abs().amax((1, 2), keepdim=True)
         shows = ((wrong - right).abs() > _SHOWS * size).any()
         if shows and ((got - wrong).abs() <= close * size).all():
-            return f" This is what comes out {words}."
+            return f"This is what comes out {words}."
     return ""
 
 

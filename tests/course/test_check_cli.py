@@ -4,6 +4,8 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,17 @@ def test_a_damaged_notebook(folder: Path) -> None:
     assert "07_small.ipynb cannot be read as a notebook" in done.stdout
 
 
+@contextmanager
+def written(path: Path, source: str) -> Iterator[None]:
+    """Inside it the file holds ``source``."""
+    before = path.read_text()
+    path.write_text(source)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
 def test_homework(folder: Path) -> None:
     done = course(folder, "check", "hw1-1")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -210,11 +223,8 @@ def test_homework(folder: Path) -> None:
 
 
 def test_wrong_homework(folder: Path) -> None:
-    work = folder / "b/work.py"
-    before = work.read_text()
-    work.write_text("def double(x):\n    return 3 * x\n")
-    done = course(folder, "check", "hw1-2")
-    work.write_text(before)
+    with written(folder / "b/work.py", "def double(x):\n    return 3 * x\n"):
+        done = course(folder, "check", "hw1-2")
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 2, done.stdout
     first, last = done.stdout.splitlines()
@@ -223,11 +233,11 @@ def test_wrong_homework(folder: Path) -> None:
 
 
 def test_homework_that_is_not_written_says_where(folder: Path) -> None:
-    work = folder / "b/work.py"
-    before = work.read_text()
-    work.write_text('def double(x):\n    raise NotImplementedError("hw1-2: twice (as much)")\n')
-    done = course(folder, "check", "hw1-2")
-    work.write_text(before)
+    with written(
+        folder / "b/work.py",
+        'def double(x):\n    raise NotImplementedError("hw1-2: twice (as much)")\n',
+    ):
+        done = course(folder, "check", "hw1-2")
     assert done.returncode == 1
     first, _, place = done.stdout.splitlines()
     assert first == "hw1-2 is not written yet (twice (as much))"
@@ -235,11 +245,8 @@ def test_homework_that_is_not_written_says_where(folder: Path) -> None:
 
 
 def test_all_of_a_homework(folder: Path) -> None:
-    work = folder / "b/work.py"
-    before = work.read_text()
-    work.write_text("def double(x):\n    return 3 * x\n")
-    done = course(folder, "check", "hw1")
-    work.write_text(before)
+    with written(folder / "b/work.py", "def double(x):\n    return 3 * x\n"):
+        done = course(folder, "check", "hw1")
     assert done.returncode == 1
     lines = [line for line in done.stdout.splitlines() if "unproven" not in line]
     assert [line.split(",")[0] for line in lines] == [
@@ -252,11 +259,8 @@ def test_all_of_a_homework(folder: Path) -> None:
 
 
 def test_homework_that_ends_python(folder: Path) -> None:
-    work = folder / "c/work.py"
-    before = work.read_text()
-    work.write_text("import os\n\nos._exit(0)\n")
-    done = course(folder, "check", "hw1-3")
-    work.write_text(before)
+    with written(folder / "c/work.py", "import os\n\nos._exit(0)\n"):
+        done = course(folder, "check", "hw1-3")
     assert done.returncode == 1
     assert "hw1-3: the tests ended early (exit status 0): does the code end Python" in done.stdout
 
