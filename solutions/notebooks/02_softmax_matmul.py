@@ -285,7 +285,7 @@ check("nb02-4", step)
 # What was there is still relative to the old maximum. By which factor must it shrink?
 # </details>
 #
-# <details><summary>`l` is right, `acc` is not</summary>
+# <details><summary><code>l</code> is right, <code>acc</code> is not</summary>
 #
 # `acc` needs the same $\alpha$ as `l`. And the weights that multiply `V` are relative to $m'$.
 # </details>

@@ -530,7 +530,7 @@ check("nb06-5")
 # </details>
 
 # %% [markdown]
-# <details><summary>What is `unmasked`, as a formula?</summary>
+# <details><summary>What is <code>unmasked</code>, as a formula?</summary>
 #
 # `seq_k // BLOCK_K * BLOCK_K`, whole tiles; and if causal no more than `(start_q + 1) // BLOCK_K *
 # BLOCK_K`, because query `start_q` sees `start_q + 1` keys.
@@ -542,7 +542,7 @@ check("nb06-5")
 # `tl.dot` of float16 inputs gives float32. Keep it so until `tl.store`.
 # </details>
 #
-# <details><summary>It passes, but `course compile nb06-5` says that everything spills</summary>
+# <details><summary>It passes, but <code>course compile nb06-5</code> says that all spills</summary>
 #
 # Does a tile of pointers walk, `k_ptrs += ...`? Section 7 says what that costs, and what does not.
 # </details>
